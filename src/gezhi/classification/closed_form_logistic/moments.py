@@ -1,0 +1,97 @@
+"""First and second moments by class, in one pass over any stream, and what is solved with them."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import linalg, sparse
+
+Array = NDArray[np.float64]
+ROWS_AT_ONCE = 2048  # a chunk and its product stay in the processor's cache
+
+
+class SingularCovarianceWarning(UserWarning):
+    """The pooled covariance has no inverse; directions without variance were cut off. Remedy: `shrinkage="oas"`."""
+
+
+@dataclass
+class ClassMoments:
+    """Weight (K,), mean (K, n) and pooled within-class scatter (n, n) of the rows seen so far, in float64."""
+
+    weight: Array
+    means: Array
+    scatter: Array
+
+    @classmethod
+    def empty(cls, n_classes: int, n_columns: int) -> ClassMoments:
+        """Moments of no row."""
+        return cls(np.zeros(n_classes), np.zeros((n_classes, n_columns)), np.zeros((n_columns, n_columns)))
+
+    def add(self, rows: NDArray[Any], codes: NDArray[np.int64], weights: Array) -> None:
+        """Take in rows, chunk by chunk; `codes` are class numbers."""
+        for start in range(0, len(rows), ROWS_AT_ONCE):
+            part = slice(start, start + ROWS_AT_ONCE)
+            chunk = rows[part].astype(np.float64, copy=False)
+            self.merge(chunk_moments(chunk, codes[part], weights[part], len(self.weight)))
+
+    def merge(self, other: ClassMoments) -> None:
+        """Pairwise update (Chan, Golub, LeVeque): no large numbers are subtracted, whatever the means."""
+        total = self.weight + other.weight
+        share = np.divide(other.weight, total, out=np.zeros_like(total), where=total > 0)
+        step = other.means - self.means
+        self.scatter = self.scatter + other.scatter + (step * (share * self.weight)[:, None]).T @ step
+        self.means = self.means + share[:, None] * step
+        self.weight = total
+
+    @property
+    def covariance(self) -> Array:
+        """Pooled within-class covariance, divided by the total weight (ddof = 0)."""
+        return np.asarray(self.scatter / self.weight.sum())  # (3)
+
+
+def chunk_moments(rows: Array, codes: NDArray[np.int64], weights: Array, n_classes: int) -> ClassMoments:
+    """Moments of one chunk: class means first, then the scatter about them."""
+    member = sparse.csr_matrix((weights, (codes, np.arange(len(rows)))), shape=(n_classes, len(rows)))
+    total = np.asarray(member.sum(axis=1)).ravel()
+    means = np.asarray(member @ rows) / np.where(total > 0, total, 1.0)[:, None]
+    centred = means[codes]
+    np.subtract(rows, centred, out=centred)
+    centred *= np.sqrt(weights)[:, None]
+    return ClassMoments(total, means, centred.T @ centred)
+
+
+def oas_weight(covariance: Array, total: float) -> float:
+    """Shrinkage weight of Chen, Wiesel, Eldar and Hero (2010); 1 where the covariance is a multiple of I."""
+    trace, square = np.trace(covariance), (covariance**2).sum()
+    spread = square - trace**2 / len(covariance)
+    return 1.0 if spread <= 0 else float(min(1.0, (square + trace**2) / ((total + 1) * spread)))
+
+
+def ledoit_wolf_weight(covariance: Array, total: float, fourth_moment: float) -> float:
+    r"""Shrinkage weight of Ledoit and Wolf (2004); `fourth_moment` is $\sum_iw_i\|x_i-\mu_{y_i}\|^4$."""
+    trace, square = np.trace(covariance), (covariance**2).sum()
+    spread = square - trace**2 / len(covariance)
+    return 0.0 if spread <= 0 else float(np.clip((fourth_moment / total - square) / total / spread, 0, 1))
+
+
+def solve_symmetric(covariance: Array, rows: Array, solver: str) -> Array:
+    """`rows` times the inverse of `covariance`; a direction without variance counts as absent."""
+    values = linalg.eigvalsh(covariance)
+    cut = values[-1] * len(values) * np.finfo(float).eps
+    singular = values[0] <= cut  # Cholesky alone does not notice this reliably
+    if singular:
+        warnings.warn(
+            f"singular covariance: {(values <= cut).sum()} of {len(values)} directions have no variance and were "
+            'cut off. Drop constant columns, add rows, or pass shrinkage="oas".',
+            SingularCovarianceWarning,
+            stacklevel=4,
+        )
+    if not singular and solver == "cholesky":
+        return np.asarray(linalg.cho_solve(linalg.cho_factor(covariance), rows.T).T)
+    values, vectors = linalg.eigh(covariance)
+    inverse = np.divide(1.0, values, out=np.zeros_like(values), where=values > cut)
+    return np.asarray((rows @ vectors * inverse) @ vectors.T)
