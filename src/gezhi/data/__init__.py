@@ -1,0 +1,14 @@
+"""Where data come from: one loader a data kind, one table of offline sources."""
+
+from gezhi.data.errors import DataError as DataError
+from gezhi.data.errors import DataUnavailable as DataUnavailable
+from gezhi.data.kinds import KINDS as KINDS
+from gezhi.data.kinds import Edges as Edges
+from gezhi.data.kinds import Features as Features
+from gezhi.data.kinds import Images as Images
+from gezhi.data.kinds import Kind as Kind
+from gezhi.data.kinds import LabelledTexts as LabelledTexts
+from gezhi.data.kinds import Pairs as Pairs
+from gezhi.data.kinds import Probabilities as Probabilities
+from gezhi.data.kinds import Texts as Texts
+from gezhi.data.loading import load as load

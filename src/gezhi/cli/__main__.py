@@ -1,0 +1,5 @@
+"""`python -m gezhi.cli`."""
+
+from gezhi.cli import main
+
+main()

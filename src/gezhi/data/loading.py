@@ -1,0 +1,39 @@
+"""One door for a user's file, whatever its kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from gezhi._checks import check_choice, invalid
+from gezhi.data.formats.features import load_features
+from gezhi.data.formats.probabilities import load_probabilities
+from gezhi.data.formats.texts import load_labelled_texts, load_pairs, load_texts
+from gezhi.data.kinds import KINDS
+
+LOADERS: dict[str, Callable[[Path], Any]] = {
+    "pairs": load_pairs,
+    "texts": load_texts,
+    "labelled texts": load_labelled_texts,
+    "probabilities": load_probabilities,
+}
+
+
+def load(kind: str, path: str | Path, *, label: str | None = None) -> Any:
+    """Read a file, or a folder of pictures, as one of `KINDS`.
+
+    Args:
+        kind: a key of `KINDS`; `KINDS[kind].form` says what the file must look like.
+        path: never unpickled, and refused above 2 GiB, stored or unpacked.
+        label: the column that holds the label, for features alone; None takes the last.
+    Returns: an instance of `KINDS[kind].type`, its `name` the file's.
+    Errors: DataError with the place of the first fault, what was found, what is expected and what to do; ValueError
+        for an unknown kind or a `label` where the kind has none.
+    """
+    check_choice("kind", kind, KINDS)
+    if label is not None and kind != "features":
+        raise invalid("label", "be given for features alone", f"{label!r} for {kind}")
+    loader = partial(load_features, label=label) if kind == "features" else LOADERS[kind]
+    return loader(Path(path))

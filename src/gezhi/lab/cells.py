@@ -1,0 +1,186 @@
+"""Measured cells on disk: one small JSON file each, named by a hash of everything the figure depends on."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+import platform
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gezhi.lab.record import write_atomically
+from gezhi.lab.study import experiment_module
+
+PROTOCOL = 1  # raise it when seeding or bookkeeping changes what a cell holds
+PACKAGES = ("numpy", "scipy", "scikit-learn", "torch", "transformers")
+ONLY_WORDS = {"claims", "figures", "units", "scope", "zh"}  # keywords of a study that no measurement depends on
+
+
+@dataclass(frozen=True)
+class Data:
+    """A user's file instead of the cases: its path, the label column, and the hash of its content."""
+
+    path: str
+    label: str | None
+    sha256: str
+
+    @classmethod
+    def of(cls, path: Path, label: str | None) -> Data:
+        if path.is_dir():
+            files = sorted(p for p in path.rglob("*") if p.is_file())
+            listing = "".join(f"{p.relative_to(path)}:{hashlib.sha256(p.read_bytes()).hexdigest()};" for p in files)
+            return cls(str(path), label, hashlib.sha256(listing.encode()).hexdigest())
+        with path.open("rb") as file:
+            return cls(str(path), label, hashlib.file_digest(file, "sha256").hexdigest())
+
+
+@dataclass(frozen=True)
+class Job:
+    """The arms of one (study, case, seed), by names alone: a worker imports the experiment itself."""
+
+    stem: str
+    study: str
+    case: str
+    seed: int
+    budget: str
+    arms: tuple[str, ...]
+    data: Data | None
+    folder: str
+
+    def path(self, arm: str) -> Path:
+        """Where the cell of this arm lies."""
+        return Path(self.folder) / "cells" / self.stem / f"{self.key(arm)}.json"
+
+    def key(self, arm: str) -> str:
+        from gezhi.lab.study import load_experiment
+
+        study = load_experiment(self.stem).study(self.study)
+        parts = [PROTOCOL, fingerprint(self.stem), versions(), self.study, self.case, arm, self.seed, self.budget]
+        if self.data:
+            parts += [self.data.sha256, self.data.label]
+        if study.alone:
+            parts += [cpu(), study.threads]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def write(path: Path, cell: Mapping[str, Any]) -> None:
+    """Store a cell, whole or not at all."""
+    write_atomically(path, json.dumps(cell, default=_plain))
+
+
+def read(path: Path) -> dict[str, Any] | None:
+    """The cell, or None where it is absent; ValueError where the file is damaged."""
+    try:
+        cell = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"damaged result {path.name}: {error}") from None
+    if not isinstance(cell, dict) or not isinstance(cell.get("metrics"), dict) or "seconds" not in cell:
+        raise ValueError(f"damaged result {path.name}: no metrics in it")
+    return cell
+
+
+def _plain(value: Any) -> Any:
+    array = np.asarray(value)
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"measure must return numbers or arrays of numbers: got {type(value).__name__}")
+    return array.astype(float).tolist()
+
+
+@lru_cache(maxsize=64)
+def fingerprint(stem: str) -> str:
+    """Hash of the experiment and of every gezhi module it can reach; docstrings and claims do not count."""
+    name = experiment_module(stem)
+    reached = dict(_reach(name, name.partition(".")[0] if "." in stem else "gezhi", {}))
+    return hashlib.sha256(json.dumps(reached, sort_keys=True).encode()).hexdigest()
+
+
+def _reach(name: str, own: str, seen: dict[str, str]) -> dict[str, str]:
+    tree = _source(name)
+    if tree is None or name in seen or not name.startswith((own, "gezhi")) or _is_lab(name):
+        return seen
+    seen[name] = hashlib.sha256(ast.dump(_measured(tree)).encode()).hexdigest()
+    for target in _imports(tree):
+        _reach(target, own, seen)
+    return seen
+
+
+def _is_lab(name: str) -> bool:
+    return name.startswith("gezhi.lab") and name != "gezhi.lab.clock"
+
+
+def _imports(tree: ast.AST) -> Iterator[str]:
+    """Modules that the imports of a module lead to; a name of a package leads to the module that defines it."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            for alias in node.names:
+                yield _defining(node.module, alias.name)
+
+
+def _defining(module: str, name: str) -> str:
+    if _source(f"{module}.{name}") is not None:
+        return f"{module}.{name}"
+    tree = _source(module)
+    for node in ast.walk(tree) if tree else ():
+        if isinstance(node, ast.ImportFrom) and node.module and any((a.asname or a.name) == name for a in node.names):
+            return _defining(node.module, name)
+    return module
+
+
+@lru_cache(maxsize=512)
+def _source(name: str) -> ast.Module | None:
+    try:
+        spec = importlib.util.find_spec(name)
+    except (ModuleNotFoundError, ValueError):
+        return None
+    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
+        return None
+    return ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
+
+
+def _measured(tree: ast.Module) -> ast.Module:
+    """The module without docstrings and without the keywords of studies that only name or judge."""
+    tree = ast.parse(ast.unparse(tree))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            node.keywords = [k for k in node.keywords if k.arg not in ONLY_WORDS]
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
+            first = body[0].value
+            if isinstance(first, ast.Constant) and isinstance(first.value, str):
+                body.pop(0)
+    return tree
+
+
+@lru_cache(maxsize=1)
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that figures depend on."""
+    found = {"python": ".".join(platform.python_version_tuple()[:2])}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+@lru_cache(maxsize=1)
+def cpu() -> str:
+    """Name of the processor."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
