@@ -13,6 +13,7 @@ from pathlib import Path
 from gezhi._checks import invalid
 
 PACKAGE = Path(__file__).parent
+FIELD = re.compile(r"^(Title|Tags|Articles|Page|Notation): +(.+?)$(?=\n[A-Z][a-z]+:|\Z|\n\n)", re.M | re.S)
 NOT_WINGS = {"adapters", "cli", "data", "experiments", "lab"}
 
 

@@ -121,15 +121,16 @@ def test_scikit_learns_bound_promises_little_but_holds():
     assert reference_failure(1000, 0.1, n) < 0.05
 
 
-@pytest.mark.parametrize(("n", "eps"), [(40, 0.3), (1274, 0.3), (7403, 0.1), (40_000, 0.05)])
-def test_tails_are_accurate_far_out(n, eps):
+@pytest.mark.parametrize(
+    ("N", "n", "eps"), [(2, 40, 0.3), (10**4, 1274, 0.3), (1000, 7403, 0.1), (10**5, 40_000, 0.05), (100, 20_000, 0.3)]
+)
+def test_tails_are_accurate_far_out(N, n, eps):
     with mpmath.workdps(30):
         upper = mpmath.gammainc(n / 2, n * (1 + mpmath.mpf(eps)) / 2, mpmath.inf, regularized=True)
         lower = mpmath.gammainc(n / 2, 0, n * (1 - mpmath.mpf(eps)) / 2, regularized=True)
-        delta = float((upper + lower) * math.comb(10**4, 2))
-    if delta < 1:
-        assert jl_min_dim(10**4, eps, delta=delta * (1 + 1e-8)) == n
-        assert jl_min_dim(10**4, eps, delta=delta * (1 - 1e-8)) == n + 1
+        failure = float((upper + lower) * math.comb(N, 2))
+    assert jl_min_dim(N, eps, delta=failure * (1 + 1e-8)) == n
+    assert jl_min_dim(N, eps, delta=failure * (1 - 1e-8)) == n + 1
 
 
 # ---- theorems -------------------------------------------------------------------------------------------------------

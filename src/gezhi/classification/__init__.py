@@ -1,5 +1,9 @@
 """scikit-learn estimators, and post-processing of predicted probabilities."""
 
+from gezhi.classification.alternating_normalization import AlternatingNormalizer as AlternatingNormalizer
+from gezhi.classification.alternating_normalization import UnadjustedWarning as UnadjustedWarning
+from gezhi.classification.alternating_normalization import normalize_alternately as normalize_alternately
+from gezhi.classification.alternating_normalization import top_k_uncertainty as top_k_uncertainty
 from gezhi.classification.closed_form_logistic import ClosedFormLogisticRegression as ClosedFormLogisticRegression
 from gezhi.classification.closed_form_logistic import SingularCovarianceWarning as SingularCovarianceWarning
 from gezhi.classification.closed_form_logistic import closed_form_linear_head as closed_form_linear_head

@@ -171,6 +171,6 @@ KINDS: dict[str, Kind] = {
 
 def check_codes(argument: str, codes: Codes, count: int) -> None:
     """Raise ValueError unless every code is in 0..count-1."""
-    if len(codes) and not (0 <= codes.min() and codes.max() < count):
+    if len(codes) and not (codes.min() >= 0 and codes.max() < count):
         found = f"{codes.min()} to {codes.max()}"
         raise invalid(argument, f"hold codes from 0 to {count - 1}", found, "Number the classes from 0.")

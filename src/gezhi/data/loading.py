@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from gezhi._checks import check_choice, invalid
+from gezhi.data.formats.edges import load_edges
 from gezhi.data.formats.features import load_features
+from gezhi.data.formats.images import load_images
 from gezhi.data.formats.probabilities import load_probabilities
 from gezhi.data.formats.texts import load_labelled_texts, load_pairs, load_texts
 from gezhi.data.kinds import KINDS
@@ -17,6 +19,8 @@ LOADERS: dict[str, Callable[[Path], Any]] = {
     "pairs": load_pairs,
     "texts": load_texts,
     "labelled texts": load_labelled_texts,
+    "images": load_images,
+    "edges": load_edges,
     "probabilities": load_probabilities,
 }
 

@@ -28,7 +28,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Dots(Figure):
-    """One row an arm, grouped by case: replicates as dots, mean and 95 % interval; `than`: differences from that arm."""
+    """One row an arm, grouped by case: replicates, mean and 95 % interval; `than`: differences from that arm."""
 
     than: str | None = None
     log: bool = False

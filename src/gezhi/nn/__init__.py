@@ -1,0 +1,22 @@
+"""The Transformer and its replaceable parts."""
+
+from gezhi.nn.attention import Mask as Mask
+from gezhi.nn.attention import dot_product_attention as dot_product_attention
+from gezhi.nn.attention import l2 as l2
+from gezhi.nn.attention import relu2 as relu2
+from gezhi.nn.attention import softmax as softmax
+from gezhi.nn.entropy_scale import EntropyInvariantScale as EntropyInvariantScale
+from gezhi.nn.entropy_scale import attention_entropy as attention_entropy
+from gezhi.nn.entropy_scale import entropy_invariant_scale as entropy_invariant_scale
+from gezhi.nn.entropy_scale import entropy_invariant_softmax as entropy_invariant_softmax
+from gezhi.nn.entropy_scale import spherical_entropy_shift as spherical_entropy_shift
+from gezhi.nn.gelu import GELU as GELU
+from gezhi.nn.gelu import HF_GELU_NAMES as HF_GELU_NAMES
+from gezhi.nn.gelu import ErrorProfile as ErrorProfile
+from gezhi.nn.gelu import GELUFit as GELUFit
+from gezhi.nn.gelu import detect_gelu_variant as detect_gelu_variant
+from gezhi.nn.gelu import error_profile as error_profile
+from gezhi.nn.gelu import fit_gelu_approximation as fit_gelu_approximation
+from gezhi.nn.gelu import gelu_erf as gelu_erf
+from gezhi.nn.gelu import gelu_sigmoid as gelu_sigmoid
+from gezhi.nn.gelu import gelu_tanh as gelu_tanh

@@ -1,8 +1,8 @@
 r"""Dot-product attention as steps that can be replaced one by one: position, score, scale, mask, normalise, mix.
 
-$$o_i=\sum_jc_{ij}a_{ij}v_j,\qquad a_i=\mathrm{kernel}\big(\lambda_i\,R_iq_i\cdot R_jk_j+b_{ij}\big)_{j\text{ visible to }i}$$
+$$o_i=\sum_jc_{ij}a_{ij}v_j,\qquad a_i=\mathrm{kernel}(\lambda_i\,R_iq_i\cdot R_jk_j+b_{ij}:j\text{ visible to }i)$$
 
-Notation: $\lambda_i$ = `scale`, $b$ = `bias`, $c$ = `gate`, $R$ = `rotate`; who sees whom is a `Mask`.
+$\lambda_i$ = `scale`, $b$ = `bias`, $c$ = `gate`, $R$ = `rotate`; who sees whom is a `Mask`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 
 import torch
 import torch.nn.functional as F
@@ -25,9 +25,7 @@ Scale = Callable[["int | Tensor"], "float | Tensor"]
 
 @dataclass(frozen=True, eq=False)
 class Mask:
-    """Who may attend to whom, as a rule; the matrix is built only where something needs it.
-
-    A key is visible when every part allows it.
+    """Who may attend to whom, as a rule: a key is visible when every part allows it. The matrix is built where needed.
 
     Args:
         causal: the last query sees all keys and each earlier one a key less, so that with cached keys (n_k > n_q) the
@@ -59,32 +57,30 @@ class Mask:
         if self.keys is not None and self.keys.ndim != 2:
             raise invalid("keys", "have the shape (batch, n_k)", tuple(self.keys.shape), "Pass other masks as dense.")
 
-    def tensor(
-        self, n_q: int, n_k: int, device: torch.device | None = None
-    ) -> Bool[Tensor, "*heads #queries keys"] | None:
+    def tensor(self, n_q: int, n_k: int, device: torch.device | None = None) -> Bool[Tensor, "*heads _ _"] | None:
         """The matrix, broadcasting to (batch, heads, n_q, n_k); None where nothing is hidden."""
         parts = [] if self.dense is None else [self.dense]
         if self.keys is not None:
             parts.append(self.keys[:, None, None, :])
-        if self.cuts(n_q, n_k):
+        if self._cuts(n_q, n_k):
             limit = self._limit(n_q, n_k, device)
             parts.append(torch.arange(n_k, device=limit.device) < limit[:, None])
         return reduce(torch.logical_and, parts) if parts else None
 
-    def visible(self, n_q: int, n_k: int, device: torch.device | None = None) -> int | Int[Tensor, "*heads #queries 1"]:
+    def visible(self, n_q: int, n_k: int, device: torch.device | None = None) -> int | Int[Tensor, "*heads _ 1"]:
         """How many keys each query sees; an int where nothing is hidden. O(batch · (n_q + n_k)) without `dense`."""
         if self.dense is not None:
-            allowed = self.tensor(n_q, n_k, device)
+            allowed = torch.as_tensor(self.tensor(n_q, n_k))
             return allowed.expand(*allowed.shape[:-1], n_k).sum(-1, keepdim=True)
-        if not self.cuts(n_q, n_k):
+        if not self._cuts(n_q, n_k):
             return n_k if self.keys is None else self.keys.sum(-1)[:, None, None, None]
         limit = self._limit(n_q, n_k, device)
         if self.keys is None:
-            return limit[None, None, :, None]
+            return limit[:, None]
         before = F.pad(self.keys.cumsum(-1), (1, 0))  # before[:, m]: tokens among the first m keys
         return before[:, None, limit, None]
 
-    def cuts(self, n_q: int, n_k: int) -> bool:
+    def _cuts(self, n_q: int, n_k: int) -> bool:
         """Whether causality hides anything; from a single query, or with a prefix as long as the keys, it does not."""
         return self.causal and n_q > 1 and self.prefix < n_k
 
@@ -108,14 +104,12 @@ def as_mask(mask: Mask | Tensor | None) -> Mask:
 
 def softmax(scores: Float[Tensor, "*heads queries keys"]) -> Float[Tensor, "*heads queries keys"]:
     """Weights that sum to 1; a row that sees no key (all -inf) gets zeros."""
-    raised = _exp_below_peak(scores)
-    return (raised / raised.sum(-1, keepdim=True).clamp(min=1)).to(scores.dtype)
+    return _divide(scores, lambda raised: raised.sum(-1, keepdim=True))
 
 
 def l2(scores: Float[Tensor, "*heads queries keys"]) -> Float[Tensor, "*heads queries keys"]:
-    """Exponentials divided by their Euclidean norm: row norm 1, row sum between 1 and the root of n_k."""
-    raised = _exp_below_peak(scores)
-    return (raised / raised.norm(dim=-1, keepdim=True).clamp(min=1)).to(scores.dtype)
+    """Exponentials over their Euclidean norm: row norm 1, row sum between 1 and the root of n_k; empty rows get 0."""
+    return _divide(scores, lambda raised: raised.norm(dim=-1, keepdim=True))
 
 
 def relu2(scores: Float[Tensor, "*heads queries keys"]) -> Float[Tensor, "*heads queries keys"]:
@@ -123,13 +117,13 @@ def relu2(scores: Float[Tensor, "*heads queries keys"]) -> Float[Tensor, "*heads
     return scores.relu().square() / scores.shape[-1]
 
 
-def _exp_below_peak(scores: Tensor) -> Tensor:
-    """exp(scores - row maximum): the largest is exactly 1, so a sum below 1 means that the row is empty."""
-    scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
-    if not scores.shape[-1]:
-        return scores
-    peak = scores.detach().amax(-1, keepdim=True)
-    return (scores - peak.masked_fill(peak == -math.inf, 0)).exp()
+def _divide(scores: Tensor, normaliser: Kernel) -> Tensor:
+    raised = scores.to(torch.promote_types(scores.dtype, torch.float32))
+    if scores.shape[-1]:
+        peak = raised.detach().amax(-1, keepdim=True)
+        raised = (raised - peak.masked_fill(peak == -math.inf, 0)).exp()
+    # The largest term is exactly 1, so only the normaliser of an empty row lies below 1.
+    return (raised / normaliser(raised).clamp(min=1)).to(scores.dtype)
 
 
 def dot_product_attention(
@@ -144,44 +138,44 @@ def dot_product_attention(
     gate: Tensor | None = None,
     rotate: Callable[[Tensor, int], Tensor] | None = None,
 ) -> Float[Tensor, "batch heads queries width"]:
-    """Attention with the conventions of `torch.nn.functional.scaled_dot_product_attention`, which does the work
-    wherever it can express the call: `kernel=softmax` without `gate`.
+    """Attention as `torch.nn.functional.scaled_dot_product_attention` does it, by it wherever it can express the call.
 
     Args:
-        mask: True may attend. A query without visible keys returns 0.
+        mask: True may attend. A query that sees no key returns 0.
         bias: added to the scores; broadcasts to (batch, heads, n_q, n_k).
         scale: the factor λ on the scores, 1/√dim by default. A tensor broadcasts to (batch, heads, n_q, 1). A callable
             maps the number of visible keys (an int, or a float tensor of that shape) to a factor on 1/√dim.
         kernel: from scores (hidden ones -inf) to weights.
-        gate: multiplies the weights after the kernel, (heads, n_q, n_k); the dense path, O(n_q n_k) memory.
+        gate: multiplies the weights after the kernel, (heads, n_q, n_k); like other kernels it needs O(n_q n_k) memory.
         rotate: `rotate(x, start)` turns tokens at the positions start, start + 1, …; it gets query and key.
-    Returns: the query's dtype.
-    Errors: ValueError where shapes disagree, TypeError for a bool bias or a mask that is not bool.
+    Returns: one row per query, in the query's dtype.
+    Errors: ValueError where shapes disagree, TypeError for a bias or a mask of the wrong dtype.
     Example:
         >>> tokens = torch.eye(2).reshape(1, 1, 2, 2)
         >>> dot_product_attention(tokens, tokens, tokens, mask=Mask(causal=True), scale=1.0).round(decimals=4).tolist()
         [[[[1.0, 0.0], [0.2689, 0.7311]]]]
     """
     n_q, n_k = query.shape[-2], key.shape[-2]
-    _check_shapes(query, key, value, bias)
+    if query.shape[-1] != key.shape[-1]:
+        raise invalid("key", f"have the query's width {query.shape[-1]}", key.shape[-1])
+    if n_k != value.shape[-2]:
+        raise invalid("value", f"have one row per key, {n_k}", value.shape[-2])
     rule = as_mask(mask)
     if rotate is not None:
         query, key = rotate(query, n_k - n_q), rotate(key, 0)
-    query, factor = _scaled(query, scale, rule, n_k)
+    query, number = _scaled(query, scale, rule, n_k)
     if kernel is softmax and gate is None:
-        return _fused(query, key, value, rule, bias, factor)
-    scores = query @ key.mT * factor
+        return _fused(query, key, value, rule, bias, number)
+    scores = query @ key.mT * number
     if bias is not None:
         scores = scores + bias
     allowed = rule.tensor(n_q, n_k, query.device)
-    if allowed is not None:
-        scores = scores.masked_fill(~allowed, -math.inf)
-    weights = kernel(scores)
+    weights = kernel(scores if allowed is None else scores.masked_fill(~allowed, -math.inf))
     return (weights if gate is None else weights * gate) @ value
 
 
 def _scaled(query: Tensor, scale: float | Tensor | Scale | None, mask: Mask, n_k: int) -> tuple[Tensor, float]:
-    """What varies goes on the query, so that cached keys stay valid; the plain number is left to the kernel."""
+    """What varies goes on the query, so that cached keys stay valid; a plain number is left to the fused kernel."""
     number = query.shape[-1] ** -0.5 if scale is None or callable(scale) else 1.0
     if callable(scale):
         visible = mask.visible(query.shape[-2], n_k, query.device)
@@ -195,24 +189,13 @@ def _scaled(query: Tensor, scale: float | Tensor | Scale | None, mask: Mask, n_k
 
 def _fused(query: Tensor, key: Tensor, value: Tensor, mask: Mask, bias: Tensor | None, scale: float) -> Tensor:
     n_q, n_k = query.shape[-2], key.shape[-2]
-    free = mask.keys is None and mask.dense is None and not mask.prefix and bias is None
-    if free and (n_q == n_k or not mask.cuts(n_q, n_k)):
-        return F.scaled_dot_product_attention(query, key, value, is_causal=mask.cuts(n_q, n_k), scale=scale)
+    attend = partial(F.scaled_dot_product_attention, query, key, value, scale=scale)
+    if mask.causal and not mask.prefix and n_q == n_k and all(x is None for x in (mask.keys, mask.dense, bias)):
+        return attend(is_causal=True)
     allowed = mask.tensor(n_q, n_k, query.device)
-    empty = None
-    if mask.keys is not None or mask.dense is not None:  # only these can hide all keys, and some backends give NaN then
-        empty = torch.as_tensor(mask.visible(n_q, n_k)) == 0
-        allowed = allowed | empty
-    if bias is not None:
-        allowed = bias if allowed is None else bias.masked_fill(~allowed, -math.inf)
-    out = F.scaled_dot_product_attention(query, key, value, attn_mask=allowed, scale=scale)
-    return out if empty is None else out.masked_fill(empty, 0)
-
-
-def _check_shapes(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> None:
-    if query.shape[-1] != key.shape[-1]:
-        raise invalid("key", f"have the query's width {query.shape[-1]}", key.shape[-1])
-    if key.shape[-2] != value.shape[-2]:
-        raise invalid("value", f"have one row per key, {key.shape[-2]}", value.shape[-2])
-    if bias is not None and not bias.is_floating_point():
-        raise invalid("bias", "be floating point", bias.dtype, "Pass what may be attended as mask.", kind=TypeError)
+    if allowed is None:
+        return attend(attn_mask=bias)
+    empty = ~allowed.any(-1, keepdim=True)  # the backends disagree on such rows: let them see all, then blank them
+    allowed = allowed | empty
+    attn_mask = allowed if bias is None else bias.masked_fill(~allowed, -math.inf)
+    return attend(attn_mask=attn_mask).masked_fill(empty, 0)

@@ -12,12 +12,12 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from gezhi._checks import check_choice, check_number, check_same_length, invalid
+from gezhi._checks import check_choice, check_same_length, invalid
 from gezhi.classification.closed_form_logistic.moments import (
     Array,
     ClassMoments,
-    ledoit_wolf_weight,
-    oas_weight,
+    refuse_not_finite,
+    shrinkage_weight,
     solve_symmetric,
 )
 
@@ -57,6 +57,7 @@ class ClosedFormLogisticRegression(ClassifierMixin, BaseEstimator):
 
     _weights: Array | None
     _offsets: Array
+    _fourth: float = 0.0
 
     def __init__(
         self,
@@ -186,7 +187,7 @@ class ClosedFormLogisticRegression(ClassifierMixin, BaseEstimator):
     def _solve(self) -> tuple[Array, Array]:
         check_choice("solver", self.solver, ("cholesky", "eigh"))
         weight, covariance = self.class_weight_sum_, self._moments.covariance
-        self.shrinkage_ = self._shrinkage_weight(covariance)
+        self.shrinkage_ = shrinkage_weight(self.shrinkage, covariance, weight.sum(), self._fourth)
         target = np.trace(covariance) / len(covariance) * np.eye(len(covariance))
         self.covariance_ = (1 - self.shrinkage_) * covariance + self.shrinkage_ * target
         self._center = weight @ self.means_ / weight.sum()
@@ -206,27 +207,3 @@ class ClosedFormLogisticRegression(ClassifierMixin, BaseEstimator):
         if empty.any():
             warnings.warn(f"no rows yet of class {self.classes_[empty].tolist()}: its probability is 0.", stacklevel=4)
         return np.asarray(np.log(frequency, out=np.full(len(frequency), -np.inf), where=~empty))
-
-    def _shrinkage_weight(self, covariance: Array) -> float:
-        total = self.class_weight_sum_.sum()
-        if self.shrinkage is None:
-            return 0.0
-        if self.shrinkage == "oas":
-            return oas_weight(covariance, total)
-        if self.shrinkage == "ledoit_wolf":
-            return ledoit_wolf_weight(covariance, total, self._fourth)
-        if isinstance(self.shrinkage, str):
-            check_choice("shrinkage", self.shrinkage, (None, "oas", "ledoit_wolf", "a number in [0, 1]"))
-        check_number("shrinkage", self.shrinkage, at_least=0, at_most=1)
-        return float(self.shrinkage)
-
-
-def refuse_not_finite(rows: NDArray[np.floating[Any]]) -> None:
-    """Raise ValueError naming the first column that holds NaN or infinity."""
-    if np.isfinite(rows.sum()):
-        return
-    bad = np.argwhere(~np.isfinite(rows))
-    if len(bad):
-        row, column = bad[0]
-        found = "NaN" if np.isnan(rows[row, column]) else "infinity (inf)"
-        raise invalid("X", "be finite", f"{found} in column {column}, row {row}", "Impute or drop it first.")

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg, sparse
 
+from gezhi._checks import check_choice, check_number, invalid
+
 Array = NDArray[np.float64]
 ROWS_AT_ONCE = 2048  # a chunk and its product stay in the processor's cache
 
@@ -78,6 +80,20 @@ def ledoit_wolf_weight(covariance: Array, total: float, fourth_moment: float) ->
     return 0.0 if spread <= 0 else float(np.clip((fourth_moment / total - square) / total / spread, 0, 1))
 
 
+def shrinkage_weight(choice: float | str | None, covariance: Array, total: float, fourth_moment: float) -> float:
+    """The weight that a `shrinkage` argument means for this covariance."""
+    if choice is None:
+        return 0.0
+    if choice == "oas":
+        return oas_weight(covariance, total)
+    if choice == "ledoit_wolf":
+        return ledoit_wolf_weight(covariance, total, fourth_moment)
+    if isinstance(choice, str):
+        check_choice("shrinkage", choice, (None, "oas", "ledoit_wolf", "a number in [0, 1]"))
+    check_number("shrinkage", choice, at_least=0, at_most=1)
+    return float(choice)
+
+
 def solve_symmetric(covariance: Array, rows: Array, solver: str) -> Array:
     """`rows` times the inverse of `covariance`; a direction without variance counts as absent."""
     values = linalg.eigvalsh(covariance)
@@ -95,3 +111,14 @@ def solve_symmetric(covariance: Array, rows: Array, solver: str) -> Array:
     values, vectors = linalg.eigh(covariance)
     inverse = np.divide(1.0, values, out=np.zeros_like(values), where=values > cut)
     return np.asarray((rows @ vectors * inverse) @ vectors.T)
+
+
+def refuse_not_finite(rows: NDArray[np.floating[Any]]) -> None:
+    """Raise ValueError naming the first column that holds NaN or infinity."""
+    if np.isfinite(rows.sum()):
+        return
+    bad = np.argwhere(~np.isfinite(rows))
+    if len(bad):
+        row, column = bad[0]
+        found = "NaN" if np.isnan(rows[row, column]) else "infinity (inf)"
+        raise invalid("X", "be finite", f"{found} in column {column}, row {row}", "Impute or drop it first.")

@@ -79,9 +79,10 @@ def fit_gelu_approximation(
     if min(best - bracket[0], bracket[1] - best) < 1e-9 * (bracket[1] - bracket[0]):
         raise invalid("bracket", "have the best parameter inside", f"{bracket}, best at its end {best:g}")
     places, heights = peaks(best)
-    if heights.argmax() == len(heights) - 1:
+    highest = heights >= (1 - EQUAL_HEIGHT) * heights.max()
+    if highest[-1]:
         raise invalid("interval", "have the largest error inside", f"{interval}, largest at its outer end")
-    return GELUFit(best, heights.max().item(), tuple(places[heights > (1 - EQUAL_HEIGHT) * heights.max()].tolist()))
+    return GELUFit(best, heights.max().item(), tuple(places[highest].tolist()))
 
 
 def error_profile(
@@ -137,8 +138,9 @@ def detect_gelu_variant(fn: Elementwise) -> GELUVariant:
 
 
 def _named(name: str) -> Elementwise:
-    check_choice("activation", name, [*FORMS, *HF_GELU_NAMES])
-    return FORMS[HF_GELU_NAMES[name] if name in HF_GELU_NAMES else name]
+    variants: dict[str, GELUVariant] = HF_GELU_NAMES | {variant: variant for variant in FORMS}
+    check_choice("activation", name, variants)
+    return FORMS[variants[name]]
 
 
 def _gradient(form: Elementwise, x: Tensor) -> Tensor:
