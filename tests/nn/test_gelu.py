@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 from contract import Sample
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gezhi.nn import (
@@ -117,9 +117,9 @@ def test_check_values(x, exact, tanh, logistic, slope):
 
 
 def test_the_minimum_of_exact_gelu():
-    lowest = tensor(-0.751791534904)
+    lowest = tensor(-0.751791524693564)
     assert gelu_erf(lowest).item() == pytest.approx(-0.169971207480, abs=1e-12)
-    assert derivative(gelu_erf, lowest).abs().item() < 1e-12
+    assert derivative(gelu_erf, lowest).abs().item() < 1e-14
 
 
 # ---- oracle ---------------------------------------------------------------------------------------------------------
@@ -130,7 +130,7 @@ def test_equals_torch(approximate):
     x = torch.linspace(-9, 9, 999, dtype=torch.float64)
     ours, theirs = GELU(approximate), torch.nn.GELU(approximate)
     torch.testing.assert_close(ours(x), theirs(x), rtol=0, atol=2e-15)
-    torch.testing.assert_close(derivative(ours, x), derivative(theirs, x), rtol=0, atol=4e-15)
+    torch.testing.assert_close(derivative(ours, x), derivative(theirs, x), rtol=0, atol=2e-14)
 
 
 @pytest.mark.parametrize("name", HF_GELU_NAMES)
@@ -223,6 +223,7 @@ def test_fitted_constants_and_their_two_equal_peaks(target, family, expected):
     assert heights[0] == pytest.approx(-heights[1], rel=1e-6), "the error must change its sign"
 
 
+@settings(max_examples=8)  # a tenth of a second each
 @given(st.floats(-5, 5), st.floats(0.1, 5))
 def test_the_best_constant_lies_midway(level, swing):
     fit = fit_gelu_approximation(
@@ -237,24 +238,34 @@ def test_the_best_constant_lies_midway(level, swing):
     assert fit.peaks == pytest.approx((math.pi / 2, 3 * math.pi / 2), abs=1e-6)
 
 
-PROFILES = [  # form, largest error of the gate and where, of the value and where, of the gradient
-    ("gelu_new", (1.78933e-4, 2.592), (4.73236e-4, 2.69894), 8.685e-4),
-    ("quick_gelu", (9.48632e-3, 0.571), (2.03349e-2, 2.27040), 2.907e-2),
-    (lambda x: gelu_tanh(x, coefficient=LOCAL), (3.13467e-4, 2.293), (7.46169e-4, 2.46674), 7.793e-4),
-    (torch.nn.functional.silu, (0.11740, 1.325), (0.193002, 1.96547), 0.1598),
-    (lambda x: x * torch.sigmoid(1.5976 * x + 0.07056 * x**3), (1.414e-4, 1.476), (3.829e-4, 2.78300), 7.859e-4),
-    (lambda x: x / 2 * (1 + torch.tanh(0.798801 * x + 0.035282 * x**3)), (1.403e-4, 2.651), (3.794e-4, 2.750), 7.8e-4),
-]
+PROFILES = {  # largest error of the gate and where, of the value and where, of the gradient
+    "gelu_new": ("gelu_new", (1.789326e-4, 2.5921), (4.732355e-4, 2.69894), 8.68452e-4),
+    "quick_gelu": ("quick_gelu", (9.486324e-3, 0.5715), (2.033487e-2, 2.27040), 2.90720e-2),
+    "local": (lambda x: gelu_tanh(x, coefficient=LOCAL), (3.134672e-4, 2.2928), (7.461693e-4, 2.46674), 7.79257e-4),
+    "SiLU": (torch.nn.functional.silu, (0.1174021, 1.3245), (0.1930020, 1.96547), 0.159804),
+    "Bowling": (
+        lambda x: x * torch.sigmoid(1.5976 * x + 0.07056 * x**3),
+        (1.414485e-4, 1.4763),
+        (3.829471e-4, 2.78300),
+        7.85927e-4,
+    ),
+    "free a and b": (  # rounded to 6 digits; 1.403131e-4 unrounded
+        lambda x: x / 2 * (1 + torch.tanh(0.798801 * x + 0.035282 * x**3)),
+        (1.404174e-4, 1.4763),
+        (3.835987e-4, 2.78216),
+        7.84930e-4,
+    ),
+}
 
 
-@pytest.mark.parametrize(("form", "gate", "value", "gradient"), PROFILES)
+@pytest.mark.parametrize(("form", "gate", "value", "gradient"), PROFILES.values(), ids=PROFILES)
 def test_error_profiles(form, gate, value, gradient):
     profile = error_profile(form)
-    assert profile.gate == pytest.approx(gate[0], rel=4e-4)
-    assert profile.gate_at == pytest.approx(gate[1], abs=1e-3)
-    assert profile.value == pytest.approx(value[0], rel=2e-4)
-    assert profile.value_at == pytest.approx(value[1], abs=1e-3)
-    assert profile.gradient == pytest.approx(gradient, rel=4e-4)
+    assert profile.gate == pytest.approx(gate[0], rel=1e-6)
+    assert profile.gate_at == pytest.approx(gate[1], abs=6e-5)
+    assert profile.value == pytest.approx(value[0], rel=1e-6)
+    assert profile.value_at == pytest.approx(value[1], abs=6e-6)
+    assert profile.gradient == pytest.approx(gradient, rel=1e-5)
 
 
 def test_the_exact_form_has_no_error():
@@ -272,7 +283,11 @@ def test_relative_error_in_the_left_tail():
 # ---- gradient -------------------------------------------------------------------------------------------------------
 
 
+FORWARD_MODE = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")  # torch's own rules use it
+
+
 @EVERY_FORM
+@FORWARD_MODE
 def test_gradients_of_both_orders(form):
     x = torch.randn(6, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(form, x, check_forward_ad=True)
@@ -280,6 +295,7 @@ def test_gradients_of_both_orders(form):
 
 
 @EVERY_FORM
+@FORWARD_MODE
 def test_function_transforms_see_through(form):
     x = torch.randn(5, dtype=torch.float64)
     torch.testing.assert_close(torch.func.vmap(torch.func.grad(form))(x), derivative(form, x))
@@ -300,7 +316,9 @@ def test_only_the_input_waits_for_the_backward_pass(form, dtype):
 @pytest.mark.compiles
 def test_compiled_gradient_equals_eager(form):
     x = torch.randn(9, dtype=torch.float64)
+    x = torch.cat([x, tensor(-math.inf, math.inf)])
     compiled = torch.compile(form, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(x), form(x), rtol=1e-15, atol=1e-15)
     torch.testing.assert_close(derivative(compiled, x), derivative(form, x), rtol=1e-15, atol=1e-15)
 
 
@@ -338,11 +356,11 @@ def test_bounds_change_no_value():
         assert derivative(gelu_sigmoid, tensor(x)).item() == pytest.approx(reference_sigmoid(x)[1], rel=1e-12)
 
 
-@EVERY_FORM
-def test_single_precision_keeps_its_relative_accuracy_in_the_tail(form):
+@pytest.mark.parametrize(("form", "bound"), [(gelu_erf, 1e-5), (gelu_tanh, 2e-5), (gelu_sigmoid, 2e-6)])
+def test_single_precision_keeps_its_relative_accuracy_in_the_tail(form, bound):
     x = torch.linspace(-10, -0.01, 4001)
     exact = form(x.double())
-    assert ((form(x) - exact) / exact).abs().max() < 1e-5
+    assert ((form(x) - exact) / exact).abs().max() < bound  # a rounded exponent of -50, -87, -17
 
 
 @EVERY_FORM
@@ -383,8 +401,8 @@ def line(x, p):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: gelu_tanh(X, coefficient=-0.1), "coefficient must lie between 0 and inf: got -0.1"),
-        (lambda: gelu_tanh(X, coefficient=math.inf), "coefficient must lie strictly between"),
+        (lambda: gelu_tanh(X, coefficient=-0.1), r"coefficient must lie between 0 and .*: got -0.1"),
+        (lambda: gelu_tanh(X, coefficient=math.inf), r"coefficient must lie between 0 and .*: got inf"),
         (lambda: gelu_sigmoid(X, slope=0), "slope must lie strictly between 0 and inf: got 0"),
         (lambda: gelu_sigmoid(X, slope=math.nan), "slope must lie strictly between 0 and inf: got nan"),
         (lambda: GELU("quick"), "approximate must be one of 'none', 'tanh', 'sigmoid': got 'quick'"),
@@ -400,7 +418,7 @@ def line(x, p):
             r"interval must have the largest error inside: got \(0, 8\), largest at its outer end",
         ),
         (lambda: fit_gelu_approximation(gelu_erf, line, bracket=(2, 1)), r"bracket\[1\] must lie strictly between 2"),
-        (lambda: error_profile("tanh", interval=(0, math.inf)), r"interval\[1\] must lie strictly between 0 and inf"),
+        (lambda: error_profile("tanh", interval=(0, math.inf)), r"interval\[1\] must lie between .*: got inf"),
         (lambda: error_profile("tanh", grid=0), "grid must lie strictly between 0"),
     ],
 )
@@ -410,5 +428,5 @@ def test_bad_input_is_named(call, message):
 
 
 def test_constants_must_be_numbers():
-    with pytest.raises(TypeError, match="slope must be a number: got '1.7'"):
+    with pytest.raises(TypeError, match=r"slope must be a number: got '1\.7'"):
         gelu_sigmoid(X, slope="1.7")

@@ -12,3 +12,10 @@ from gezhi.data.kinds import Pairs as Pairs
 from gezhi.data.kinds import Probabilities as Probabilities
 from gezhi.data.kinds import Texts as Texts
 from gezhi.data.loading import load as load
+from gezhi.data.offline.cache import available as available
+from gezhi.data.offline.cache import describe as describe
+from gezhi.data.offline.cache import read as read
+from gezhi.data.offline.catalogue import Source as Source
+from gezhi.data.offline.catalogue import sources as sources
+from gezhi.data.offline.download import fetch as fetch
+from gezhi.data.offline.models import from_hub as from_hub

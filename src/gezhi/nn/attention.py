@@ -152,8 +152,8 @@ def dot_product_attention(
     Errors: ValueError where shapes disagree, TypeError for a bias or a mask of the wrong dtype.
     Example:
         >>> tokens = torch.eye(2).reshape(1, 1, 2, 2)
-        >>> dot_product_attention(tokens, tokens, tokens, mask=Mask(causal=True), scale=1.0).round(decimals=4).tolist()
-        [[[[1.0, 0.0], [0.2689, 0.7311]]]]
+        >>> dot_product_attention(tokens, tokens, tokens, mask=Mask(causal=True), scale=1.0)[0, 0]
+        tensor([[1.0000, 0.0000], [0.2689, 0.7311]])
     """
     n_q, n_k = query.shape[-2], key.shape[-2]
     if query.shape[-1] != key.shape[-1]:

@@ -77,9 +77,9 @@ class EntropyInvariantScale(torch.nn.Module):
     Example:
         >>> from gezhi.nn import Mask, dot_product_attention
         >>> tokens = torch.eye(4).reshape(1, 1, 4, 4)
-        >>> out = dot_product_attention(tokens, tokens, tokens, mask=Mask(causal=True), scale=EntropyInvariantScale(4))
-        >>> out[0, 0, 3].round(decimals=4).tolist()
-        [0.2119, 0.2119, 0.2119, 0.3643]
+        >>> out = dot_product_attention(tokens, tokens, tokens, mask=Mask(causal=True), scale=EntropyInvariantScale(2))
+        >>> out[0, 0, 3]
+        tensor([0.1749, 0.1749, 0.1749, 0.4754])
 
     References: 苏剑林, 从熵不变性看Attention的Scale操作, 2021; K. M. Nakanishi, Scalable-Softmax Is Superior for
         Attention, 2025 (a learned factor per head).
@@ -135,8 +135,8 @@ def entropy_invariant_softmax(
     Returns: weights; rows sum to 1, and to 0 where no key is visible.
     Use instead: `dot_product_attention(…, scale=EntropyInvariantScale())`, which never forms the matrix.
     Example:
-        >>> entropy_invariant_softmax(torch.tensor([[0.0, 1.0, 2.0, 3.0]]), train_len=2).round(decimals=4).tolist()
-        [[0.0021, 0.0158, 0.1171, 0.865]]
+        >>> entropy_invariant_softmax(torch.tensor([[0.0, 1.0, 2.0, 3.0]]), train_len=2)
+        tensor([[0.0021, 0.0158, 0.1171, 0.8650]])
 
     References: 苏剑林, 从熵不变性看Attention的Scale操作, 2021.
     """

@@ -14,7 +14,6 @@ import numpy as np
 
 from gezhi.data.kinds import LabelledTexts, Pairs, Texts
 
-
 Row = tuple[str, str]
 Split = Literal["train", "test"]
 
@@ -99,8 +98,3 @@ def word_similarity(name: str, path: Path) -> Pairs:
     rows = [line.split("\t") for line in path.read_text("utf-8").splitlines() if not line.startswith("#")]
     left, right, score = zip(*rows, strict=True)
     return Pairs(left, right, np.array(score, dtype=np.float64), name)
-
-
-def folder_of(_: str, path: Path) -> Path:
-    """The folder of a model: the source's own folder, or the one its single file lies in."""
-    return path if path.is_dir() else path.parent

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gezhi._checks import check_choice, check_number, invalid
-from gezhi.nn.gelu.forms import FORMS, HF_GELU_NAMES, GELUVariant, gelu_erf
+from gezhi.nn.gelu.forms import FORMS, HF_GELU_NAMES, LARGEST, GELUVariant, gelu_erf
 
 Elementwise = Callable[[Tensor], Tensor]
 GOLDEN = (math.sqrt(5) - 1) / 2
@@ -62,7 +62,7 @@ def fit_gelu_approximation(
         grid: step of the first look for peaks, > 0; each peak is then refined between its neighbours.
     Errors: ValueError if the best p is an end of the bracket, if the error is largest at the outer end of the
         interval, or if either does not increase.
-    Cost: about 120 passes over the grid, half a second for the defaults.
+    Cost: about 100 passes over the grid, half a second for the defaults.
     Example:
         >>> fit = fit_gelu_approximation(gelu_erf, lambda x, p: x * torch.sigmoid(p * x), bracket=(1, 3), grid=0.01)
         >>> round(fit.parameter, 6), round(fit.max_error, 6), len(fit.peaks)
@@ -75,7 +75,7 @@ def fit_gelu_approximation(
     def peaks(p: float) -> tuple[Tensor, Tensor]:
         return _peaks(lambda x: (target(x) - family(x, p)).abs(), points)
 
-    best = _lowest(lambda p: peaks(p.item())[1].max(), low, high, steps=60).item()
+    best = _lowest(lambda p: peaks(p.item())[1].max(), low, high, steps=48).item()
     if min(best - bracket[0], bracket[1] - best) < 1e-9 * (bracket[1] - bracket[0]):
         raise invalid("bracket", "have the best parameter inside", f"{bracket}, best at its end {best:g}")
     places, heights = peaks(best)
@@ -150,8 +150,8 @@ def _gradient(form: Elementwise, x: Tensor) -> Tensor:
 
 
 def _increasing(argument: str, ends: tuple[float, float]) -> tuple[Tensor, Tensor]:
-    check_number(f"{argument}[0]", ends[0], below=math.inf)
-    check_number(f"{argument}[1]", ends[1], above=ends[0], below=math.inf)
+    check_number(f"{argument}[0]", ends[0], at_least=-LARGEST)
+    check_number(f"{argument}[1]", ends[1], above=ends[0], at_most=LARGEST)
     low, high = torch.tensor(ends, dtype=torch.float64)
     return low, high
 
@@ -167,7 +167,7 @@ def _peaks(error: Elementwise, points: Tensor) -> tuple[Tensor, Tensor]:
     e, step = error(points), points[1] - points[0]
     peak = (e[1:-1] >= e[:-2]) & (e[1:-1] > e[2:]) & (e[1:-1] > e.max() / 2)
     rough = points[1:-1][peak]
-    refined = _lowest(lambda x: -error(x), rough - step, rough + step, steps=30)
+    refined = _lowest(lambda x: -error(x), rough - step, rough + step, steps=24)
     places = torch.cat([points[:1], refined, points[-1:]])
     return places, error(places)
 

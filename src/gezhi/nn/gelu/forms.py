@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from gezhi._checks import check_choice, check_number, invalid
 
+LARGEST = sys.float_info.max
 SQRT_TWO_OVER_PI = math.sqrt(2 / math.pi)
 GELUVariant = Literal["none", "tanh", "sigmoid"]
 HF_GELU_NAMES: dict[str, GELUVariant] = {
@@ -66,7 +68,7 @@ def gelu_tanh(x: Float[Tensor, "*shape"], *, coefficient: float = 0.044715) -> F
     References: E. Page, Approximations to the cumulative normal function and its inverse for use on a pocket
         calculator, 1977; 苏剑林, GELU的两个初等函数近似是怎么来的, 2020.
     """
-    check_number("coefficient", coefficient, at_least=0, below=math.inf)
+    check_number("coefficient", coefficient, at_least=0, at_most=LARGEST)
     return _gated(x, _LogisticGate(2 * SQRT_TWO_OVER_PI, coefficient))
 
 
@@ -89,7 +91,7 @@ def gelu_sigmoid(x: Float[Tensor, "*shape"], *, slope: float = 1.702) -> Float[T
     References: S. R. Bowling et al., A logistic approximation to the cumulative normal distribution, 2009; 苏剑林,
         GELU的两个初等函数近似是怎么来的, 2020.
     """
-    check_number("slope", slope, above=0, below=math.inf)
+    check_number("slope", slope, above=0, at_most=LARGEST)
     return _gated(x, _LogisticGate(slope, 0.0))
 
 
@@ -165,8 +167,10 @@ class _LogisticGate(NamedTuple):
 def _gated(x: Tensor, gate: _Gate) -> Tensor:
     if not x.is_floating_point():
         raise invalid("x", "be a floating-point tensor", x.dtype, "Convert it with x.float().", kind=TypeError)
-    function = _Gated if torch.compiler.is_compiling() else _GatedForwardMode  # torch.compile refuses a jvp
-    y: Tensor = function.apply(x, gate)  # type: ignore[no-untyped-call]
+    if torch.compiler.is_compiling():  # the compiler derives, fuses and recomputes by itself
+        wide = _at_least_single(x).clamp(min=-gate.bound)
+        return (wide * gate.value(wide.clamp(max=gate.bound))).to(x.dtype)  # (1)
+    y: Tensor = _Gated.apply(x, gate)  # type: ignore[no-untyped-call]
     return y
 
 
@@ -188,20 +192,14 @@ class _Gated(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return _Gated.times_derivative(ctx, gradient), None
+        return _Gated.jvp(ctx, gradient, None), None  # an elementwise map is its own transpose
 
     @staticmethod
-    def times_derivative(ctx: Any, direction: Tensor) -> Tensor:
+    def jvp(ctx: Any, tangent: Tensor, _: None) -> Tensor:
         (x,) = ctx.saved_tensors
         wide = _at_least_single(x).clamp(-ctx.gate.bound, ctx.gate.bound)
         derivative: Tensor = ctx.gate.derivative(wide)
-        return (direction * derivative).to(x.dtype)
-
-
-class _GatedForwardMode(_Gated):
-    @staticmethod
-    def jvp(ctx: Any, tangent: Tensor, _: None) -> Tensor:
-        return _Gated.times_derivative(ctx, tangent)
+        return (tangent * derivative).to(x.dtype)
 
 
 def _at_least_single(x: Tensor) -> Tensor:

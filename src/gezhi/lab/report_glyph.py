@@ -1,0 +1,127 @@
+"""The interval glyph: a claim's region in one of three fixed places, and what was measured against it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from gezhi.lab.record import TestResult
+from gezhi.lab.report_numbers import edges, region
+
+WIDTH, HEIGHT = 200.0, 44.0
+AT_LEAST, AT_MOST, CENTRE = 72.0, 128.0, 100.0  # where the edge, or the middle of two, always stands
+WIDEST = 88.0  # a region with two edges
+FIRST, LAST = 9.0, 191.0  # marks stay within
+ROOM = 0.8  # of the way to the end, when everything lies on one side of the only edge
+LETTER = 6.0  # width of a character of the labels
+DECADES = 2.0  # positive numbers that span more are drawn on the logarithm
+
+
+@dataclass(frozen=True)
+class Whisker:
+    """An interval with its estimate; a mark alone (`low` is None) is exact."""
+
+    x: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class Label:
+    x: float
+    text: str
+    anchor: str  # "", or the class that ends or starts the text here
+
+
+@dataclass(frozen=True)
+class Glyph:
+    """Everything in user units of the 200 × 44 view box."""
+
+    band: tuple[float, float]
+    edges: tuple[float, ...]
+    labels: tuple[Label, ...]
+    mine: Whisker | None
+    other: Whisker | None
+    title: str
+
+    @property
+    def y(self) -> float:
+        """Height of the run's own line: in the middle when nothing stands below it."""
+        return 10.0 if self.other else 14.5
+
+
+def glyph(test: TestResult, other: TestResult | None, *, exact: bool, mine: bool = True) -> Glyph:
+    """The glyph of a test; `other`: the same test in the reference run, where it is drawn at all.
+
+    Args:
+        mine: whether the run's own estimate is drawn (it is not where nothing was judged).
+    """
+    drawn = [t for t in (test if mine else None, other) if t is not None and t.estimate is not None]
+    place, low, high = placed(test, [v for t in drawn for v in (t.estimate, *t.interval) if v is not None])
+    marks = {id(t): _whisker(t, place, exact) for t in drawn}
+    return Glyph(
+        band=(0.0 if low is None else low, WIDTH if high is None else high),
+        edges=tuple(edge for edge in (low, high) if edge is not None),
+        labels=_labels(test, low, high),
+        mine=marks.get(id(test)) if mine else None,
+        other=marks.get(id(other)),
+        title=region(test),
+    )
+
+
+Placed = tuple[Callable[[float], float], float | None, float | None]
+
+
+def placed(test: TestResult, values: Sequence[float]) -> Placed:
+    """The row's one scale, the largest that keeps every value in, and the places of the region's edges."""
+    ends = [end for end in (test.low, test.high) if end is not None]
+    log = test.how == "ratio" or _spans_decades([*values, *ends])
+    scale: Callable[[float], float] = (lambda v: math.log(max(v, 1e-300))) if log else (lambda v: v)
+    points = [scale(v) for v in values]
+    anchor = sum(scale(end) for end in ends) / len(ends)
+    if len(ends) == 2:
+        middle, size = CENTRE, _largest([(p - anchor, LAST - CENTRE) for p in points], scale(ends[1]) - anchor)
+    else:
+        middle = AT_MOST if test.low is None else AT_LEAST
+        above, below = any(p > anchor for p in points), any(p < anchor for p in points)
+        room = 1.0 if above and below else ROOM
+        size = _largest([(p - anchor, (LAST - middle if p > anchor else middle - FIRST) * room) for p in points])
+
+    def place(value: float) -> float:
+        return round(middle + (scale(value) - anchor) * size, 1)
+
+    return place, *(None if end is None else place(end) for end in (test.low, test.high))  # type: ignore[return-value]
+
+
+def _largest(reaches: Sequence[tuple[float, float]], half_width: float = 0.0) -> float:
+    """Units per pixel such that every (distance, room) fits; `half_width`: of a region with two edges."""
+    limits = [room / abs(distance) for distance, room in reaches if distance]
+    if half_width > 0:
+        limits.append(WIDEST / 2 / half_width)
+    return min(limits, default=1.0)
+
+
+def _spans_decades(values: Sequence[float]) -> bool:
+    return min(values) > 0 and math.log10(max(values) / min(values)) > DECADES
+
+
+def _whisker(test: TestResult, place: Callable[[float], float], exact: bool) -> Whisker:
+    assert test.estimate is not None
+    if exact:
+        return Whisker(place(test.estimate), None, None)
+    low, high = test.interval
+    return Whisker(place(test.estimate), 0.0 if low is None else place(low), WIDTH if high is None else place(high))
+
+
+def _labels(test: TestResult, low: float | None, high: float | None) -> tuple[Label, ...]:
+    texts = edges(test)
+    if low is None or high is None or low == high:
+        x = high if low is None else low
+        assert x is not None
+        return (Label(x, region(test), ""),)
+    wide = (len(texts[0]) + len(texts[1])) * LETTER / 2 < high - low
+    return tuple(
+        Label(x, label, "" if wide else anchor)
+        for x, label, anchor in ((low, texts[0], "te"), (high, texts[1], "ts"))
+    )

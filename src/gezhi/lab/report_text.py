@@ -1,0 +1,91 @@
+"""The fixed words of a report in both languages, and how a pair of texts becomes HTML."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Literal
+
+from markupsafe import Markup, escape
+
+from gezhi.lab.record import StudyResult, Words
+
+Lang = Literal["en", "zh"]
+
+VERDICTS = {
+    "supported": Words(en="supported", zh="成立"),
+    "refuted": Words(en="refuted", zh="推翻"),
+    "inconclusive": Words(en="inconclusive", zh="未定"),
+    "not asked": Words(en="not asked", zh="未问"),
+}
+MARKS = {"supported": "S", "refuted": "R", "inconclusive": "I", "not asked": "N"}
+YOURS = Words(en="Your run", zh="本次运行")
+REFERENCE = Words(en="Reference run", zh="参考运行")
+VARIES = {
+    "seed": Words(en="re-drawn seeds", zh="种子重抽"),
+    "items": Words(en="fixed test set, over its items", zh="固定测试集，逐条统计"),
+    "both": Words(en="fixed test set, re-drawn training", zh="固定测试集，训练重抽"),
+    "nothing": Words(en="", zh=""),
+}
+ROUNDS = Words(en="interleaved rounds on one machine", zh="同一机器上交错计时")
+
+_HAN = "\u3400-\u9fff"
+_FULL = str.maketrans(",;:?!", "，；：？！")
+
+
+def text(en: str, zh: str | None = None) -> Words:
+    """A text in both languages; one argument: the same in both."""
+    return Words(en=en, zh=en if zh is None else zh)
+
+
+def html(words: Words | str, zh: str | None = None) -> Markup:
+    """`<i lang="en">…</i><i lang="zh">…</i>`; where the languages agree, the text alone."""
+    pair = text(words, zh) if isinstance(words, str) else words
+    if pair.en == pair.zh:
+        return Markup(escape(pair.en))
+    return Markup('<i lang="en">{}</i><i lang="zh">{}</i>').format(pair.en, full_width(pair.zh))
+
+
+def full_width(chinese: str) -> str:
+    """Punctuation that touches a Han character becomes full-width."""
+    chinese = re.sub(rf"(?<=[{_HAN}])\(([^()]*)\)|\(([^()]*[{_HAN}][^()]*)\)", _parentheses, chinese)
+    after, before = rf"(?<=[{_HAN}”》）])[,;:?!]\s*", rf"[,;:?!]\s*(?=[{_HAN}“《（])"
+    return re.sub(f"{after}|{before}", lambda found: found[0].strip().translate(_FULL), chinese)
+
+
+def _parentheses(found: re.Match[str]) -> str:
+    return f"（{found[1] if found[1] is not None else found[2]}）"
+
+
+def joined(parts: Iterable[Words], en: str = ", ", zh: str = "，") -> Words:
+    """The non-empty parts in one line."""
+    kept = [part for part in parts if part.en]
+    return Words(en=en.join(p.en for p in kept), zh=zh.join(p.zh for p in kept))
+
+
+def capitalised(words: Words) -> Words:
+    return Words(en=words.en[:1].upper() + words.en[1:], zh=words.zh)
+
+
+def count(number: int, en: str, zh: str) -> Words:
+    """`1 seed`, `5 seeds`; in Chinese the measure word comes with the noun: `个种子`."""
+    plural = en if number == 1 else f"{en}s"
+    return Words(en=f"{number}\u00a0{plural}", zh=f"{number}\u00a0{zh}")
+
+
+def replicates(study: StudyResult, items: int) -> Words:
+    """How often a study measured: seeds, interleaved rounds, or items of a fixed test set."""
+    if study.alone:
+        return count(len(study.seeds), "round", "轮")
+    if study.varies == "items":
+        return count(items, "item", "条")
+    return count(len(study.seeds), "seed", "个种子")
+
+
+def duration(seconds: float) -> Words:
+    """`41 s`, `24 min`, `1.5 h`."""
+    if seconds < 120:
+        return text(f"{seconds:.0f}\u00a0s" if seconds >= 10 else f"{seconds:.1f}\u00a0s", f"{seconds:.3g}\u00a0秒")
+    if seconds < 7200:
+        return text(f"{seconds / 60:.0f}\u00a0min", f"{seconds / 60:.0f}\u00a0分钟")
+    return text(f"{seconds / 3600:.1f}\u00a0h", f"{seconds / 3600:.1f}\u00a0小时")
