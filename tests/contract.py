@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from sklearn.utils.estimator_checks import check_estimator
+
+from gezhi._catalogue import Method, methods
 
 
 @dataclass(frozen=True)
@@ -66,3 +70,35 @@ def estimator_checks(estimator: Any, expected_failed: Mapping[str, str] | None =
     """Run scikit-learn's common checks; count by status, and the names of the skipped ones."""
     results = check_estimator(estimator, expected_failed_checks=dict(expected_failed or {}), on_skip=None)
     return Counter(r["status"] for r in results), {r["check_name"] for r in results if r["status"] == "skipped"}
+
+
+def missing_parts(root: Path) -> list[str]:
+    """What a method lacks, or what lies around without a method; each sentence names stem and file."""
+    found = methods(root / "src/gezhi")
+    problems = []
+    for method in found.values():
+        for part in parts_of(method):
+            if not (root / part).exists():
+                problems.append(f"{method.stem}: {part} is missing")
+        init = root / "src/gezhi" / method.wing / "__init__.py"
+        exported = set(re.findall(r"import \w+ as (\w+)", init.read_text("utf-8")))
+        problems += [
+            f"{method.stem}: {init.relative_to(root)} does not export {name}"
+            for name in method.public
+            if name not in exported
+        ]
+    orphans = {path.stem.removesuffix(".zh") for path in (root / "docs/methods").glob("*.md")}
+    orphans |= {p.stem for p in (root / "src/gezhi/experiments").glob("*.py") if not p.stem.startswith("_")}
+    for stem in sorted(orphans - set(found)):
+        problems.append(f"{stem}: no module with a header in any wing ({stem}.py is missing)")
+    return problems
+
+
+def parts_of(method: Method) -> list[str]:
+    """The files that a method consists of beside its module."""
+    return [
+        f"src/gezhi/experiments/{method.stem}.py",
+        f"tests/{method.wing}/test_{method.stem}.py",
+        f"docs/methods/{method.stem}.md",
+        f"docs/methods/{method.stem}.zh.md",
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -22,6 +23,11 @@ def fault(path: Path, found: str, expected: str, fix: str = "", *, at: str = "")
     """
     place = f"{path}, {at}" if at else f"{path}"
     return DataError(f"{place}: found {found}, expected {expected}." + (f" {fix}" if fix else ""))
+
+
+def listed(names: Sequence[str], most: int = 6) -> str:
+    """The first few names, with an ellipsis where there are more."""
+    return ", ".join(names[:most]) + (", …" if len(names) > most else "")
 
 
 def shown(text: str, length: int = 40) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -141,11 +142,17 @@ class Probabilities:
 
 @dataclass(frozen=True)
 class Kind:
-    """What a data kind becomes once read, the endings its files may have ("" is a folder), and their form."""
+    """What a data kind becomes once read, the endings its files may have, and their form; a folder has no ending."""
 
     type: type
     endings: tuple[str, ...]
     form: str
+    folders: bool = False
+
+    def fits(self, path: str | Path) -> bool:
+        """Whether a file of this name, or this folder, can be of the kind."""
+        path = Path(path)
+        return self.folders if path.is_dir() else path.name.lower().endswith(self.endings)
 
 
 KINDS: dict[str, Kind] = {
@@ -159,8 +166,9 @@ KINDS: dict[str, Kind] = {
     "labelled texts": Kind(LabelledTexts, (".tsv",), "two columns between tabs: text, label"),
     "images": Kind(
         Images,
-        (".npz", ".gz", ".idx", "-ubyte", ""),
+        (".npz", ".gz", ".idx", "-ubyte"),
         "an npz with `images` and perhaps `labels`, an idx file, or a folder with one folder of pictures a class",
+        folders=True,
     ),
     "edges": Kind(Edges, (".csv", ".tsv", ".graphml"), "source, target and perhaps weight, or GraphML"),
     "probabilities": Kind(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gezhi._checks import check_choice, invalid
+from gezhi.data.errors import fault
 from gezhi.data.formats.edges import load_edges
 from gezhi.data.formats.features import load_features
 from gezhi.data.formats.images import load_images
@@ -39,5 +40,9 @@ def load(kind: str, path: str | Path, *, label: str | None = None) -> Any:
     check_choice("kind", kind, KINDS)
     if label is not None and kind != "features":
         raise invalid("label", "be given for features alone", f"{label!r} for {kind}")
+    path = Path(path)
+    if path.exists() and not KINDS[kind].fits(path):
+        found = "a folder" if path.is_dir() else f"the ending {path.suffix!r}"
+        raise fault(path, found, "one of " + ", ".join(KINDS[kind].endings), f"{kind} are {KINDS[kind].form}.")
     loader = partial(load_features, label=label) if kind == "features" else LOADERS[kind]
-    return loader(Path(path))
+    return loader(path)

@@ -34,9 +34,6 @@ class Scale:
         """The unit behind a number, held to it by a no-break space."""
         return f"{SPACE}{self.unit}" if self.unit else ""
 
-    def __call__(self, value: float | None) -> float | None:
-        return None if value is None else value * self.factor
-
 
 @dataclass(frozen=True)
 class Measured:
@@ -53,20 +50,23 @@ class Measured:
 def measured(test: TestResult, *, exact: bool) -> Measured:
     """The outcome of a test; its rounding never moves an end of the interval across an edge of the region."""
     scale = Scale.of(test)
-    value, low, high = (scale(v) for v in (test.estimate, *test.interval))
-    edges = [edge for edge in (scale(test.low), scale(test.high)) if edge is not None]
-    if value is None:
+    if test.estimate is None:
         return Measured("—")
+    edges = [edge * scale.factor for edge in (test.low, test.high) if edge is not None]
     if exact:
-        return Measured(exact_number(value, edges, signed=scale.signed) + scale.times, tail=scale.tail)
-    power = _power([v for v in (value, low, high) if v is not None])
-    value, low, high = (None if v is None else v / 10.0**power for v in (value, low, high))
+        return Measured(exact_number(scale.factor * test.estimate, edges, signed=scale.signed) + scale.times,
+                        tail=scale.tail)  # fmt: skip
+    power = _power([scale.factor * v for v in (test.estimate, *test.interval) if v is not None])
+    factor = scale.factor / 10.0**power
+    low, high = (None if v is None else v * factor for v in test.interval)
     digits = decimals(low, high, [edge / 10.0**power for edge in edges]) if low != high else 3
     ends = [infinity if v is None else fixed(v, digits, signed=scale.signed)
             for v, infinity in ((low, f"{MINUS}∞"), (high, "∞"))]  # fmt: skip
-    tail = f"{SPACE}×{SPACE}{ten_to(power)}" if power else ""
-    interval = f"[{ends[0]},{SPACE}{ends[1]}]"
-    return Measured(fixed(value, digits, signed=scale.signed) + scale.times, interval, tail + scale.tail)
+    return Measured(
+        fixed(test.estimate * factor, digits, signed=scale.signed) + scale.times,
+        f"[{ends[0]},{SPACE}{ends[1]}]",
+        (f"{SPACE}×{SPACE}{ten_to(power)}" if power else "") + scale.tail,
+    )
 
 
 def region(test: TestResult) -> str:

@@ -176,7 +176,7 @@ def dot_product_attention(
 
 def _scaled(query: Tensor, scale: float | Tensor | Scale | None, mask: Mask, n_k: int) -> tuple[Tensor, float]:
     """What varies goes on the query, so that cached keys stay valid; a plain number is left to the fused kernel."""
-    number = query.shape[-1] ** -0.5 if scale is None or callable(scale) else 1.0
+    number = 1 / math.sqrt(query.shape[-1]) if scale is None or callable(scale) else 1.0
     if callable(scale):
         visible = mask.visible(query.shape[-2], n_k, query.device)
         if isinstance(visible, Tensor):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gezhi._checks import require
-from gezhi.data.errors import DataError, fault, shown
+from gezhi.data.errors import DataError, fault, listed, shown
 from gezhi.data.formats.files import as_number, check_file, check_size, check_width, records
 from gezhi.data.formats.labels import encode
 from gezhi.data.kinds import Features, Floats
@@ -28,7 +28,7 @@ def read_csv(path: Path, label: str | None) -> Features:
     rows = records(path, "\t" if path.suffix.lower() == ".tsv" else ",")
     line, header = next(rows, (1, []))
     columns = tuple(cell.strip() for cell in header)
-    check_header(path, line, columns)
+    check_columns(path, columns, f"line {line}")
     target = label_position(path, columns, label)
     values, labels, lines_of = array("d"), list[str](), array("q")
     for line, cells in rows:
@@ -52,6 +52,7 @@ def read_parquet(path: Path, label: str | None) -> Features:
         schema = table.collect_schema()
         check_size(path, 8 * len(schema) * int(table.select(pl.len()).collect().item()), "the table")
         columns = tuple(schema)
+        check_columns(path, columns, "the schema")
         target = label_position(path, columns, label)
         check_types(path, [(name, str(kind), kind.is_numeric() or kind == pl.Boolean) for name, kind in schema.items()],
                     target)  # fmt: skip
@@ -80,19 +81,20 @@ def assembled(
     return Features(np.ascontiguousarray(X, dtype=np.float64), y, classes, names, path.stem)
 
 
-def check_header(path: Path, line: int, columns: tuple[str, ...]) -> None:
-    """Raise DataError unless the first record is a row of distinct names, at least two."""
-    at = f"line {line}"
+def check_columns(path: Path, columns: tuple[str, ...], at: str) -> None:
+    """Raise DataError unless there are at least two columns, each with a name of its own."""
     if len(columns) < 2:
-        found = f"one column ({shown(columns[0])})" if columns else "no column names"
-        raise fault(path, found, "at least two, separated by commas", "In a .tsv tabs separate.", at=at)
-    for position, name in enumerate(columns):
-        if not name or name in columns[:position]:
+        found = f"one column ({shown(columns[0])})" if columns else "no column"
+        raise fault(path, found, "two or more", "Separate by commas (.csv) or tabs (.tsv).", at=at)
+    seen = set[str]()
+    for position, name in enumerate(columns, 1):
+        if not name or name in seen:
             found = f"the name {shown(name)} twice" if name else "a column without a name"
             fix = "Rename it." if name else "If it is a row number, write the file without it."
-            raise fault(path, found, "one name a column", fix, at=f"{at}, column {position + 1}")
+            raise fault(path, found, "one name a column", fix, at=f"{at}, column {position}")
+        seen.add(name)
     if all(as_number(name) is not None for name in columns) and columns != tuple(map(str, range(len(columns)))):
-        raise fault(path, f"only numbers ({shown(columns[0])}, …)", "column names", "Add a first line.", at=at)
+        raise fault(path, f"only numbers ({listed(columns)})", "column names", "Add a first line.", at=at)
 
 
 def label_position(path: Path, columns: tuple[str, ...], label: str | None) -> int:
@@ -100,7 +102,7 @@ def label_position(path: Path, columns: tuple[str, ...], label: str | None) -> i
     if label is None:
         return len(columns) - 1
     if label not in columns:
-        raise fault(path, f"no column {label!r}", "one of " + ", ".join(columns), "Name the label's column.")
+        raise fault(path, f"no column {label!r}", f"one of {listed(columns)}", "Name the label's column.")
     return columns.index(label)
 
 

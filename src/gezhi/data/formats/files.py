@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
-from gezhi.data.errors import fault, shown
+from gezhi.data.errors import fault, listed, shown
 
 MAX_BYTES = 2 * 2**30  # of a file, and of what is unpacked from it
 
@@ -54,7 +54,7 @@ def records(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
             return
         except csv.Error as error:
             at = f"line {reader.line_num}"
-            raise fault(path, f"broken quoting ({error})", "CSV", "Export it again.", at=at) from None
+            raise fault(path, f"broken CSV ({error})", "CSV", "Export it again.", at=at) from None
         if cells:
             yield reader.line_num, cells
 
@@ -76,8 +76,7 @@ def tab_separated(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, l
 def check_width(path: Path, line: int, width: int, columns: tuple[str, ...]) -> None:
     """Raise DataError unless a record has as many cells as there are columns."""
     if width != len(columns):
-        names = ", ".join(columns[:6]) + (", …" if len(columns) > 6 else "")
-        expected = f"{len(columns)} columns ({names})"
+        expected = f"{len(columns)} columns ({listed(columns)})"
         at = f"line {line}, column {min(width, len(columns)) + 1}"
         raise fault(path, f"{width} columns", expected, "Look for a missing or extra separator.", at=at)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from xml.parsers import expat
 
-from gezhi.data.errors import fault
+from gezhi.data.errors import DataError, fault
 from gezhi.data.formats.files import check_file
 
 AddNode = Callable[[str], int]
@@ -40,7 +40,7 @@ def read_graphml(path: Path, add_node: AddNode, add_edge: AddEdge) -> bool:
 
 
 class GraphML:
-    """What is open at this point of the file: the graph, an edge, and its weight's text."""
+    """What is open at this point of the file: the weight's key, an edge, and the text of its weight."""
 
     def __init__(self, path: Path, parser: expat.XMLParserType, add_node: AddNode, add_edge: AddEdge) -> None:
         self.path, self.parser, self.add_node, self.add_edge = path, parser, add_node, add_edge
@@ -48,43 +48,61 @@ class GraphML:
         self.weight_key: str | None = None
         self.edge: dict[str, str] | None = None
         self.weight = ""
-        self.in_weight = False
-
-    @property
-    def at(self) -> str:
-        return f"line {self.parser.CurrentLineNumber}"
-
-    def doctype(self, *_: Any) -> None:
-        raise fault(self.path, "a document type (<!DOCTYPE>)", "none", "Delete it; it may hide entities.", at=self.at)
+        self.in_key = self.in_weight = False
+        self.openers = {"key": self.key, "default": self.default, "graph": self.graph, "node": self.node,
+                        "edge": self.open_edge, "data": self.data, "hyperedge": self.hyperedge}  # fmt: skip
 
     def start(self, tag: str, attributes: dict[str, str]) -> None:
-        tag = tag.rpartition(":")[2]
-        if tag == "key" and attributes.get("for") == "edge" and attributes.get("attr.name") == "weight":
+        if opener := self.openers.get(tag.rpartition(":")[2]):
+            opener(attributes)
+
+    def key(self, attributes: dict[str, str]) -> None:
+        self.in_key = attributes.get("for") == "edge" and attributes.get("attr.name") == "weight"
+        if self.in_key:
             self.weight_key = attributes.get("id")
-        elif tag == "graph":
-            if self.directed is not None:
-                raise fault(self.path, "a second graph", "one", "Split the file.", at=self.at)
-            self.directed = attributes.get("edgedefault") == "directed"
-        elif tag == "node":
-            self.add_node(self.required(attributes, "id"))
-        elif tag == "hyperedge":
-            raise fault(self.path, "a hyperedge", "edges between two nodes", "Split it into edges.", at=self.at)
-        elif tag == "edge":
-            self.edge, self.weight = attributes, ""
-        self.in_weight = tag == "data" and self.edge is not None and attributes.get("key") == self.weight_key
+
+    def default(self, _: dict[str, str]) -> None:
+        if self.in_key:
+            raise self.fault("a default weight", "a weight on each edge", "Write them out.")
+
+    def graph(self, attributes: dict[str, str]) -> None:
+        if self.directed is not None:
+            raise self.fault("a second graph", "one", "Split the file.")
+        self.directed = attributes.get("edgedefault") == "directed"
+
+    def node(self, attributes: dict[str, str]) -> None:
+        self.add_node(self.required(attributes, "id"))
+
+    def open_edge(self, attributes: dict[str, str]) -> None:
+        if attributes.get("directed") not in (None, str(self.directed).lower()):
+            raise self.fault("directed and undirected edges", "one sort, that of the graph", "Split the file.")
+        self.edge, self.weight = attributes, ""
+
+    def data(self, attributes: dict[str, str]) -> None:
+        self.in_weight = self.edge is not None and attributes.get("key") == self.weight_key
+
+    def hyperedge(self, _: dict[str, str]) -> None:
+        raise self.fault("a hyperedge", "edges between two nodes", "Split it into edges.")
+
+    def doctype(self, *_: Any) -> None:
+        raise self.fault("a document type (<!DOCTYPE>)", "none", "Delete it; it may hide entities.")
 
     def text(self, text: str) -> None:
         if self.in_weight:
             self.weight += text
 
     def end(self, tag: str) -> None:
-        self.in_weight = False
-        if tag.rpartition(":")[2] == "edge" and self.edge is not None:
+        tag, self.in_weight = tag.rpartition(":")[2], False
+        self.in_key = self.in_key and tag != "key"
+        if tag == "edge" and self.edge is not None:
             source, target = (self.required(self.edge, name) for name in ("source", "target"))
-            self.add_edge(source, target, self.weight.strip() or "1", self.at)
+            self.add_edge(source, target, self.weight.strip() or "1", f"line {self.parser.CurrentLineNumber}")
             self.edge = None
 
     def required(self, attributes: dict[str, str], name: str) -> str:
         if not attributes.get(name):
-            raise fault(self.path, f"no {name!r}", f"an element with {name!r}", "Export it again.", at=self.at)
+            raise self.fault(f"no {name!r}", f"an element with {name!r}", "Export it again.")
         return attributes[name]
+
+    def fault(self, found: str, expected: str, fix: str) -> DataError:
+        return fault(self.path, found, expected, fix, at=f"line {self.parser.CurrentLineNumber}")

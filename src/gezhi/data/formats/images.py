@@ -20,7 +20,6 @@ from gezhi.data.kinds import Codes, Images
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp")
 DECODERS = ("PNG", "JPEG", "BMP")  # Pillow guesses from the content; nothing else is to be decoded
-Classified = tuple[Codes | None, tuple[str, ...]]
 
 
 def load_images(path: Path) -> Images:
@@ -94,7 +93,7 @@ def read_folder(path: Path) -> Images:
     if not files:
         expected = "one folder a class with its pictures (" + ", ".join(ENDINGS) + ")"
         raise fault(path, "no pictures in its folders", expected, "Put the files of a class in a folder of its name.")
-    first = decoded(files[0][0], None, 1)
+    first = decoded(files[0][0], None, len(files))
     images = np.empty((len(files), *first.shape), np.uint8)
     for row, (file, _) in enumerate(files):
         images[row] = decoded(file, first.shape, len(files))
@@ -112,6 +111,8 @@ def decoded(file: Path, shape: tuple[int, ...] | None, count: int) -> NDArray[An
     try:
         with pillow.open(file, formats=DECODERS) as picture:
             mode = "L" if picture.mode in ("1", "L") else "RGB"
+            if picture.mode.startswith(("I", "F")):
+                raise fault(file, f"pixels of type {picture.mode}", "8 bits a channel", "Convert it.")
             found = (picture.height, picture.width) + (() if mode == "L" else (3,))
             check_size(file, count * math.prod(found), f"{count} such pictures")
             if shape is not None and found != shape:

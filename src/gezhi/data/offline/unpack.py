@@ -6,8 +6,9 @@ import shutil
 import tarfile
 import zipfile
 from collections.abc import Callable, Collection, Iterator
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, cast
 
 from gezhi.data.errors import DataError, fault
 from gezhi.data.formats.files import check_size
@@ -23,19 +24,17 @@ def unpack(archive: Path, files: Collection[str], folder: Path) -> None:
     """
     total, written = 0, set[str]()
     try:
-        for name, size, opened in members(archive):
-            wanted = next(
-                (file for file in files if name == file or (file.endswith("/") and name.startswith(file))), ""
-            )
+        for name, size, contents in members(archive):
+            wanted = [file for file in files if name == file or (file.endswith("/") and name.startswith(file))]
             if not wanted:
                 continue
-            target = inside(archive, folder, name)
             total += size
             check_size(archive, total, "the wanted files")
+            target = inside(archive, folder, name)
             target.parent.mkdir(parents=True, exist_ok=True)
-            with opened() as source, target.open("wb") as copy:
+            with contents() as source, target.open("wb") as copy:
                 shutil.copyfileobj(source, copy)
-            written.add(wanted)
+            written.update(wanted)
     except DataError:
         raise
     except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError) as error:
@@ -48,15 +47,20 @@ def unpack(archive: Path, files: Collection[str], folder: Path) -> None:
 def members(archive: Path) -> Iterator[Member]:
     """Name, size and opener of each regular file; links and devices are passed over."""
     if zipfile.is_zipfile(archive):
-        with zipfile.ZipFile(archive) as packed:
-            for entry in packed.infolist():
+        with zipfile.ZipFile(archive) as wheel:
+            for entry in wheel.infolist():
                 if not entry.is_dir():
-                    yield entry.filename, entry.file_size, lambda entry=entry: packed.open(entry)
+                    yield entry.filename, entry.file_size, partial(wheel.open, entry)
         return
-    with tarfile.open(archive, "r|*") as stream:
-        for member in stream:
+    with tarfile.open(archive, "r|*") as sdist:
+        for member in sdist:
             if member.isfile():
-                yield member.name, member.size, lambda member=member: stream.extractfile(member)
+                yield member.name, member.size, partial(opened, sdist, member)
+
+
+def opened(sdist: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
+    """The contents of a regular file in a tar."""
+    return cast(IO[bytes], sdist.extractfile(member))
 
 
 def inside(archive: Path, folder: Path, name: str) -> Path:

@@ -4,7 +4,7 @@ Title: GELU and its elementary approximations | GELU 及其初等函数近似
 Tags: activation, approximation, transformer
 Articles: GELU的两个初等函数近似是怎么来的
 Page: docs/methods/gelu.md
-Notation: $c$ = `coefficient`, $\lambda$ = `slope`, $p(x)$ = value / x (the gate), $p$ in a fit = `parameter`.
+Notation: $g(x)$ = value / x (the gate), $c$ = `coefficient`, $\lambda$ = `slope`, $\theta$ = `parameter`.
 """
 
 from gezhi.nn.gelu.fit import ErrorProfile, GELUFit, detect_gelu_variant, error_profile, fit_gelu_approximation

@@ -14,7 +14,7 @@ from gezhi.nn.gelu.forms import FORMS, HF_GELU_NAMES, LARGEST, GELUVariant, gelu
 
 Elementwise = Callable[[Tensor], Tensor]
 GOLDEN = (math.sqrt(5) - 1) / 2
-EQUAL_HEIGHT = 1e-6  # two peaks are one height within this share of it: the search for p is far finer
+EQUAL_HEIGHT = 1e-6  # two peaks are one height within this share of it: the search for θ is far finer
 SAME_FORM = 1e-5  # published constants differ by 1e-4 and more, float32 implementations of one form by 1e-6
 
 
@@ -52,19 +52,19 @@ def fit_gelu_approximation(
 ) -> GELUFit:
     r"""The parameter with the smallest maximum error.
 
-    $$\min_p\max_x|f(x)-g_p(x)| \tag{8}$$
+    $$\min_\theta\max_x|f(x)-f_\theta(x)| \tag{8}$$
 
     Args:
         target: f, elementwise on float64 tensors.
-        family: g, as `family(x, p)`. Any smooth one-parameter family will do; nothing here is special to GELU.
-        bracket: lowest and highest p. Between them the maximum error must fall, then rise.
+        family: f_θ, as `family(x, theta)`. Any smooth one-parameter family will do; nothing here is special to GELU.
+        bracket: lowest and highest θ. Between them the maximum error must fall, then rise.
         interval: where x lies. The half line suffices when the error is odd or even.
         grid: step of the first look for peaks, > 0; each peak is then refined between its neighbours.
-    Errors: ValueError if the best p is an end of the bracket, if the error is largest at the outer end of the
+    Errors: ValueError if the best θ is an end of the bracket, if the error is largest at the outer end of the
         interval, or if either does not increase.
     Cost: about 100 passes over the grid, half a second for the defaults.
     Example:
-        >>> fit = fit_gelu_approximation(gelu_erf, lambda x, p: x * torch.sigmoid(p * x), bracket=(1, 3), grid=0.01)
+        >>> fit = fit_gelu_approximation(gelu_erf, lambda x, t: x * torch.sigmoid(t * x), bracket=(1, 3), grid=0.01)
         >>> round(fit.parameter, 6), round(fit.max_error, 6), len(fit.peaks)
         (1.772934, 0.013922, 2)
 
@@ -72,10 +72,10 @@ def fit_gelu_approximation(
     """
     points, (low, high) = _points(interval, grid), _increasing("bracket", bracket)
 
-    def peaks(p: float) -> tuple[Tensor, Tensor]:
-        return _peaks(lambda x: (target(x) - family(x, p)).abs(), points)
+    def peaks(theta: float) -> tuple[Tensor, Tensor]:
+        return _peaks(lambda x: (target(x) - family(x, theta)).abs(), points)
 
-    best = _lowest(lambda p: peaks(p.item())[1].max(), low, high, steps=48).item()
+    best = _lowest(lambda theta: peaks(theta.item())[1].max(), low, high, steps=48).item()  # (8)
     if min(best - bracket[0], bracket[1] - best) < 1e-9 * (bracket[1] - bracket[0]):
         raise invalid("bracket", "have the best parameter inside", f"{bracket}, best at its end {best:g}")
     places, heights = peaks(best)
@@ -93,7 +93,7 @@ def error_profile(
     Args:
         activation: `"none"`, `"tanh"`, `"sigmoid"`, a name in `HF_GELU_NAMES`, or any differentiable elementwise
             function. Its gate is the function divided by x.
-        interval: where x lies. The half line suffices for forms x p(x) with p(x) + p(-x) = 1.
+        interval: where x lies. The half line suffices for forms x g(x) with g(x) + g(-x) = 1.
         grid: step of the first look for peaks, > 0.
     Errors: ValueError for an unknown name or an interval that does not increase.
     Example:

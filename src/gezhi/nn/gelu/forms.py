@@ -36,7 +36,7 @@ def gelu_erf(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     Args:
         x: any shape. float16 and bfloat16 are computed in float32.
     Returns: the same shape and dtype; -0.0 at -inf, NaN where `x` is NaN. In float32 its relative error stays under
-        1e-5 down to x = -10, where `torch.nn.functional.gelu` has long returned 0.
+        1e-5 down to x = -10; that of `torch.nn.functional.gelu` (2.13, CPU) is 100 % from -6 on.
     Errors: TypeError unless `x` holds real floating-point numbers.
     Cost: one erfc an element; x is all that waits for the backward pass.
     Use instead: `torch.nn.functional.gelu`, one kernel and faster outside `torch.compile`, when the left tail may be 0.
@@ -56,8 +56,8 @@ def gelu_tanh(x: Float[Tensor, "*shape"], *, coefficient: float = 0.044715) -> F
 
     Args:
         x: any shape. float16 and bfloat16 are computed in float32.
-        coefficient: c ≥ 0. 0.044715 is the published choice; (4 - π) / (6 π) matches the series at 0, and
-            0.0443829 has the smallest error of the activation itself.
+        coefficient: c ≥ 0. 0.044715 is the published choice, the best for the gate; (4 - π) / (6 π) matches the
+            series at 0; 0.0443829 is the best for the activation.
     Returns: the same shape and dtype; -0.0 at -inf, NaN where `x` is NaN.
     Errors: TypeError unless `x` holds real floating-point numbers.
     Cost: one exponential an element; x is all that waits for the backward pass.
@@ -79,8 +79,8 @@ def gelu_sigmoid(x: Float[Tensor, "*shape"], *, slope: float = 1.702) -> Float[T
 
     Args:
         x: any shape. float16 and bfloat16 are computed in float32.
-        slope: λ > 0. 1.702 is the published choice, the best for the gate Φ; 1.772934 is the best for the
-            activation; 1 gives `torch.nn.SiLU`.
+        slope: λ > 0. 1.702 is the published choice, the best for the gate; 1.772934 is the best for the activation;
+            1 gives `torch.nn.SiLU`.
     Returns: the same shape and dtype; -0.0 at -inf, NaN where `x` is NaN.
     Errors: TypeError unless `x` holds real floating-point numbers.
     Cost: one exponential an element; x is all that waits for the backward pass.
@@ -124,7 +124,7 @@ FORMS: dict[GELUVariant, Callable[[Tensor], Tensor]] = {"none": gelu_erf, "tanh"
 
 
 class _Gate(Protocol):
-    """p with p(x) + p(-x) = 1, and the derivative p + x p' of x p; below -`bound` both are 0 even in float64."""
+    """g with g(x) + g(-x) = 1, and the derivative g + x g' of x g; below -`bound` both are 0 even in float64."""
 
     @property
     def bound(self) -> float: ...
@@ -155,8 +155,10 @@ class _LogisticGate(NamedTuple):
         return self.logit(x, self.cubic).sigmoid_()  # (4), (5): 1 + tanh would cancel in the left tail
 
     def derivative(self, x: Tensor) -> Tensor:
-        p = self.value(x)
-        return torch.addcmul(p, self.logit(x, 3 * self.cubic), (1 - p).mul_(p))  # (3) with (6): p + x u' p (1 - p)
+        u = self.logit(x, self.cubic)
+        g = u.sigmoid()
+        rest = u.neg_().sigmoid_()  # 1 - g without its cancellation on the right
+        return torch.addcmul(g, self.logit(x, 3 * self.cubic), g * rest)  # (3) with (6): g + x u' g (1 - g)
 
     def logit(self, x: Tensor, cubic: float) -> Tensor:
         if not cubic:
@@ -175,7 +177,7 @@ def _gated(x: Tensor, gate: _Gate) -> Tensor:
 
 
 class _Gated(torch.autograd.Function):
-    """x p(x). The bounds keep -inf · 0 and 0 · inf away and change no value; temporaries are overwritten."""
+    """x g(x). The bounds keep -inf · 0 and 0 · inf away and change no value; temporaries are overwritten."""
 
     generate_vmap_rule = True
 

@@ -1,0 +1,58 @@
+PYTHON ?= python3
+BIN := .venv/bin
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test lint types arrows tests docs pages smoke wheel bench clean
+
+demo: .venv/.demo  ## set up, measure every method at the quick budget, write runs/demo/report.html
+	$(BIN)/gezhi run --all --budget quick --jobs 2 --out runs/demo
+
+test: lint types arrows tests docs smoke wheel  ## set up, then everything that CI checks, in its order
+	@echo "all checks passed"
+
+lint: .venv/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/.dev
+	$(BIN)/mypy
+
+arrows: .venv/.dev
+	$(BIN)/lint-imports
+
+tests: .venv/.dev
+	$(BIN)/pytest -q -n 2 -m "not compiles" --jaxtyping-packages=gezhi,beartype.beartype
+	$(BIN)/pytest -q -m compiles
+
+docs: .venv/.dev
+	$(BIN)/python docs/translations.py
+	$(BIN)/python docs/generate.py --check
+	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
+
+smoke: .venv/.dev
+	rm -rf .venv/smoke
+	$(BIN)/gezhi run --all --budget smoke --jobs 2 --out .venv/smoke
+
+wheel: .venv/.dev  ## build the wheel and import it where nothing but the core is installed
+	rm -rf .venv/wheel
+	$(BIN)/python -m build --quiet --wheel --no-isolation --outdir .venv/wheel .
+	$(BIN)/python tools/bare_import.py .venv/wheel
+
+pages: .venv/.dev  ## rewrite what is generated: claims and results on pages, the README's tables
+	$(BIN)/python docs/generate.py
+
+bench: .venv/.dev  ## peers side by side; slow, wants an idle machine
+	for file in benchmarks/bench_*.py; do $(BIN)/python $$file || exit 1; done
+
+.venv/.demo: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(PIP_INSTALL) -e '.[lab]'
+	touch $@
+
+.venv/.dev: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(PIP_INSTALL) -e '.[dev]'
+	touch $@ .venv/.demo
+
+clean:
+	rm -rf .venv docs/_build runs

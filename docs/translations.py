@@ -1,0 +1,104 @@
+"""Do the two language versions of a page say the same? Structure exactly; prose by a stamp per section.
+
+`python docs/translations.py` checks every page; `--stamp` marks the Chinese sections as translations of the English
+ones as they are now, which is for those who have just reread them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from gezhi.lab.pages import STAMP, sections
+
+DOCS = Path(__file__).parent
+GENERATED = re.compile(r"<!-- generated:.*?<!-- /generated -->", re.S)
+CODE = re.compile(r"```.*?```", re.S)
+MATH = re.compile(r"\$\$(.+?)\$\$|\$(.+?)\$", re.S)
+
+
+def pairs(folder: Path = DOCS) -> Iterator[tuple[Path, Path]]:
+    """Every English page with the path of its Chinese one."""
+    for english in sorted(folder.rglob("*.md")):
+        if not english.name.endswith(".zh.md") and "_build" not in english.parts:
+            yield english, english.with_name(english.stem + ".zh.md")
+
+
+def frame(body: str) -> dict[str, list[str]]:
+    """What must be equal in both languages: formulas, code, links, numbers and names."""
+    rest = CODE.sub("", body)
+    formulas = MATH.findall(rest)
+    prose = re.sub(r"\]\(\S+?\)", "]", MATH.sub("", rest))
+    return {
+        "display formulas": [_bare(display) for display, _ in formulas if display],
+        "inline formulas": sorted(_bare(inline) for _, inline in formulas if inline),  # word order may differ
+        "code": CODE.findall(body),
+        "links": sorted(_link(target) for target in re.findall(r"\]\((\S+?)\)", rest)),
+        "numbers": sorted(re.findall(r"(?<![\w.`])\d+(?:\.\d+)?", re.sub(r"`[^`]+`", "", prose))),
+        "names": sorted(set(re.findall(r"`([^`]+)`", prose))),
+    }
+
+
+def _bare(formula: str) -> str:
+    return re.sub(r"\\text\{.*?\}", "", re.sub(r"\s+", "", formula))
+
+
+def _link(target: str) -> str:
+    return target.replace(".zh.md", ".md").replace(".zh.html", ".html")
+
+
+def stamp(heading: str, body: str) -> str:
+    """Hash of an English section; generated parts do not count, they carry no translation."""
+    text = re.sub(r"\s+", " ", heading + GENERATED.sub("", body))
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def compare(english: str, chinese: str) -> list[str]:
+    """Every difference, as a sentence with the English heading."""
+    left, right = sections(english), sections(chinese)
+    if [h.count("#") for h, _ in left] != [h.count("#") for h, _ in right]:
+        return [f"the headings differ: {len(left)} and {len(right)} sections"]
+    found = []
+    for (heading, body), (_, translated) in zip(left, right, strict=True):
+        a, b = frame(GENERATED.sub("", body)), frame(GENERATED.sub("", STAMP.sub("", translated)))
+        for part in a:
+            if a[part] != b[part]:
+                odd = sorted(set(a[part]) ^ set(b[part])) or ["a repetition"]
+                found.append(f"{heading}: {part} differ: {odd[:3]}")
+        mark = STAMP.search(translated)
+        now = stamp(heading, body)
+        if not mark or now not in mark[0]:
+            found.append(f"{heading}: the English changed since it was translated; reread, then stamp {now}")
+    return found
+
+
+def restamp(english: str, chinese: str) -> str:
+    """The Chinese page with each section marked as a translation of the English one as it is now."""
+    marked = chinese
+    for (heading, body), (translated_heading, translated) in zip(sections(english), sections(chinese), strict=True):
+        mark = f"<!-- en:{stamp(heading, body)} -->\n"
+        old = f"{translated_heading}\n{translated}"
+        new = f"{translated_heading}\n{mark}{STAMP.sub('', translated, count=1)}"
+        marked = marked.replace(old, new, 1)
+    return marked
+
+
+def main(arguments: list[str]) -> int:
+    problems = []
+    for english, chinese in pairs():
+        name = english.relative_to(DOCS)
+        if not chinese.exists():
+            problems.append(f"{name}: {chinese.name} is missing")
+            continue
+        if "--stamp" in arguments:
+            chinese.write_text(restamp(english.read_text("utf-8"), chinese.read_text("utf-8")), encoding="utf-8")
+        problems += [f"{name}: {text}" for text in compare(english.read_text("utf-8"), chinese.read_text("utf-8"))]
+    print("\n".join(problems) or "both languages agree")
+    return bool(problems)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,146 @@
+"""Lines along cases and profiles along an array: the baseline dashed, every line labelled where it ends."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from markupsafe import Markup
+
+from gezhi.lab.drawing import Axis, Canvas, Point, polyline, text_width, tick_label, widest
+from gezhi.lab.figure_data import Region, Series
+from gezhi.lab.record import Words
+
+WIDTH, HEIGHT = 380.0, 268.0
+TOP, BOTTOM = 10.0, 226.0
+LABELS = 124.0  # at most this wide, right of the axes; longer names take more lines
+APART = 15.0
+BINS = 160  # of a profile; the lowest and the highest value of each are drawn
+
+
+@dataclass(frozen=True)
+class Band:
+    """A region as (x, low, high) along the horizontal axis; one point: a short bar there; none: the whole width."""
+
+    points: tuple[tuple[float, float, float], ...] = ()
+    everywhere: Region | None = None
+
+
+@dataclass(frozen=True)
+class Chart:
+    """What a figure of lines shows of one run."""
+
+    series: Sequence[Series]
+    bands: Sequence[Band] = ()
+    ticks: Sequence[tuple[float, Words]] = field(default_factory=list)  # of the horizontal axis; none: round numbers
+    title: Words = Words(en="", zh="")
+
+    def x_extent(self) -> Iterator[float]:
+        for series in self.series:
+            yield from series.x
+
+    def y_extent(self) -> Iterator[float]:
+        for series in self.series:
+            yield from series.curve
+            for point in series.points:
+                yield from point.extent
+        for band in self.bands:
+            yield from (v for _, *ends in band.points[:1] for v in ends if math.isfinite(v))
+            yield from (v for v in band.everywhere or () if math.isfinite(v))
+
+
+def draw(chart: Chart, x: Sequence[float], y: Sequence[float], log: tuple[bool, bool], labelled_by: str) -> Markup:
+    """The figure of one run; the extents `x` and `y` may span several runs, which then share their axes."""
+    right = min(LABELS, max(widest([s.name for s in chart.series]), *(text_width(s.note) for s in chart.series)))
+    up = Axis.over(y, BOTTOM, TOP, log=log[1])
+    left = max(text_width(tick_label(tick)) for tick in up.ticks()) + 10
+    along = Axis.over(x, left, WIDTH - right - 12, log=log[0], pad=0.0 if chart.series[0].curve else 0.03)
+    canvas = Canvas()
+    _frame(canvas, chart, along, up)
+    for band in chart.bands:
+        _band(canvas, band, along, up)
+    ends = [_line(canvas, series, along, up) for series in chart.series]
+    for series, height in zip(chart.series, spread(ends), strict=True):
+        _label(canvas, series, (along.end + 10, height + 4), right)
+    return canvas.svg(WIDTH, HEIGHT, labelled_by)
+
+
+def _frame(canvas: Canvas, chart: Chart, along: Axis, up: Axis) -> None:
+    for tick in up.ticks():
+        canvas.line((along.start, up(tick)), (along.end, up(tick)), "gr")
+        canvas.text((along.start - 6, up(tick) + 4), tick_label(tick), "end")
+    canvas.line((along.start, BOTTOM), (along.end, BOTTOM), "ax")
+    for value, name in chart.ticks or [(t, Words(en=tick_label(t), zh=tick_label(t))) for t in along.ticks(5)]:
+        canvas.line((along(value), BOTTOM), (along(value), BOTTOM + 4), "ax")
+        canvas.text((along(value), BOTTOM + 17), name, "mid")
+    canvas.text(((along.start + along.end) / 2, BOTTOM + 36), chart.title, "mid")
+
+
+def _band(canvas: Canvas, band: Band, along: Axis, up: Axis) -> None:
+    if band.everywhere:
+        canvas.rect((along.start, along.end), [up(v) for v in band.everywhere], "bf")
+        for edge in filter(math.isfinite, band.everywhere):
+            canvas.line((along.start, up(edge)), (along.end, up(edge)), "x")
+    elif len(band.points) == 1:
+        x, *ends = band.points[0]
+        middle = along(x)
+        canvas.rect((max(middle - 10, along.start), min(middle + 10, along.end)), [up(v) for v in ends], "bf")
+        for edge in filter(math.isfinite, ends):
+            canvas.line((max(middle - 10, along.start), up(edge)), (min(middle + 10, along.end), up(edge)), "x")
+    else:
+        low = [(along(x), up(low)) for x, low, _ in band.points]
+        high = [(along(x), up(high)) for x, _, high in band.points]
+        canvas.path(polyline([*low, *reversed(high)]) + "z", "bf")
+
+
+def _line(canvas: Canvas, series: Series, along: Axis, up: Axis) -> float:
+    """Draw one arm; the height at which it ends."""
+    kind = "base" if series.baseline else "ln"
+    if series.curve:
+        runs = list(envelope(series, along, up))
+        canvas.path("".join(polyline(run) for run in runs if len(run) > 1), kind)
+        return runs[-1][-1][1] if runs else BOTTOM
+    canvas.path(polyline((along(x), up(p.mean)) for x, p in zip(series.x, series.points, strict=True)), kind)
+    for x, point in zip(series.x, series.points, strict=True):
+        if point.interval:
+            low, high = point.interval
+            canvas.line((along(x), up(low)), (along(x), up(high)), "o" if series.baseline else "whisker")
+        canvas.dots(((along(x) - 5, up(v)) for v in point.values if len(point.values) > 1), "sd")
+        canvas.circle((along(x), up(point.mean)), "od" if series.baseline else "dot", 2.8)
+    return up(series.points[-1].mean)
+
+
+def envelope(series: Series, along: Axis, up: Axis) -> Iterator[list[Point]]:
+    """The curve with at most two points a bin, its lowest and its highest, so that no peak is lost; gaps split it."""
+    run: list[Point] = []
+    bins = max(1, math.ceil(len(series.x) / BINS))
+    for start in range(0, len(series.x), bins):
+        points = [(x, y) for x, y in zip(series.x[start : start + bins], series.curve[start : start + bins], strict=True)
+                  if math.isfinite(x) and math.isfinite(y) and (y > 0 or not up.log) and (x > 0 or not along.log)]  # fmt: skip
+        if not points and run:
+            yield run
+            run = []
+        kept = {min(points, key=lambda p: p[1]), max(points, key=lambda p: p[1])} if points else set()
+        run += [(along(x), up(y)) for x, y in sorted(kept)]
+    if run:
+        yield run
+
+
+def spread(heights: Sequence[float]) -> list[float]:
+    """The heights moved apart just enough for labels, in the same order and within the axes."""
+    order = sorted(range(len(heights)), key=lambda i: heights[i])
+    placed = list(heights)
+    for before, after in zip(order, order[1:], strict=False):
+        placed[after] = max(placed[after], placed[before] + APART)
+    limit = BOTTOM
+    for i in reversed(order):
+        placed[i] = min(placed[i], limit)
+        limit = placed[i] - APART
+    return placed
+
+
+def _label(canvas: Canvas, series: Series, at: Point, width: float) -> None:
+    canvas.text(at, series.name, "" if series.baseline else "k", width)
+    if series.note:
+        canvas.text((at[0], at[1] + 13), series.note, "" if series.baseline else "k")

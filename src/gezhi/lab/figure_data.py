@@ -1,0 +1,164 @@
+"""From a study's replicates to what a figure shows: means, intervals, and the regions that claims allow."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from gezhi.lab.figures import Dots, Figure, Lines, Profile
+from gezhi.lab.record import ClaimResult, MethodResult, StudyResult, TestResult, Words
+from gezhi.lab.stats import of_replicates
+
+Region = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Replicates with their mean and 95 % interval (None: there is only one)."""
+
+    values: tuple[float, ...]
+    mean: float
+    interval: Region | None
+
+    @property
+    def extent(self) -> tuple[float, ...]:
+        return (*self.values, *(self.interval or ()))
+
+
+def summary(values: Iterable[float], *, log: bool = False) -> Summary | None:
+    """Mean and Student interval, of the logarithms where the axis is logarithmic; None where nothing is finite."""
+    kept = [v for v in values if math.isfinite(v) and (v > 0 or not log)]
+    if not kept:
+        return None
+    estimate = of_replicates(np.log(kept) if log else kept)
+    mean, *ends = (math.exp(v) if log else v for v in (estimate.value, *estimate.interval()) if math.isfinite(v))
+    return Summary(tuple(kept), mean, (ends[0], ends[1]) if len(kept) > 1 else None)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run's side of a figure: the study, and the named claims with their tests."""
+
+    name: Words
+    method: MethodResult
+    study: StudyResult
+    claims: Sequence[ClaimResult]
+    units: Mapping[str, str]
+
+    def label(self, english: str) -> Words:
+        return Words(en=english, zh=self.method.zh.get(english, english))
+
+    def factor(self, metric: str) -> float:
+        return 100.0 if self.units.get(metric) == "%" else 1.0
+
+    def arms(self, spec: Figure) -> list[str]:
+        than = getattr(spec, "than", None)
+        return [arm for arm in spec.arms or self.study.arms if arm in self.study.arms and arm != than]
+
+    def cases(self, spec: Figure) -> list[str]:
+        """The cases with data, in the figure's order; a user's file stands for all."""
+        measured = [case for case in self.study.cases if case in self.study.replicates]
+        wanted = [case for case in spec.cases or measured if case in measured]
+        return wanted or measured
+
+    def values(self, spec: Dots | Lines, case: str, arm: str) -> list[float]:
+        """The metric per seed as drawn: in the axis' unit, and as a difference where the figure shows those."""
+        mine = self._series(spec.metric, case, arm)
+        if spec.than is not None:
+            mine = mine - self._series(spec.metric, case, spec.than)
+        return list(mine * self.factor(spec.metric))
+
+    def summary(self, spec: Dots | Lines, case: str, arm: str, *, log: bool) -> Summary | None:
+        """The arm in this case; over test items, whose numbers are not kept, with the interval of the claim's test."""
+        found = summary(self.values(spec, case, arm), log=log)
+        if found is None or found.interval is not None:
+            return found
+        how = "value" if spec.than is None else "difference"
+        for test in self.tests(spec, case, (how,)):
+            low, high = test.interval
+            if (test.arm, test.than) == (arm, spec.than) and low is not None and high is not None and low < high:
+                factor = self.factor(spec.metric)
+                return Summary(found.values, found.mean, (low * factor, high * factor))
+        return found
+
+    def _series(self, metric: str, case: str, arm: str) -> Any:
+        found = self.study.replicates[case][arm].get(metric, [])
+        return np.array([math.nan if v is None or isinstance(v, list) else v for v in found], dtype=float)
+
+    def tests(self, spec: Figure, case: str, how: Iterable[str]) -> Iterator[TestResult]:
+        """The tests of the named claims that speak of this metric in this case."""
+        for claim in self.claims:
+            if claim.case in (None, case):
+                yield from (t for t in claim.tests if t.how in how and t.metric == spec.metric)
+
+    def region(self, spec: Dots | Lines, case: str, arm: str) -> Region | None:
+        """Where the named claims want this arm, on the figure's axis; several regions are intersected."""
+        found: Region | None = None
+        for test in self.tests(spec, case, ("value", "difference", "ratio")):
+            region = self._placed(spec, case, test) if test.arm == arm else None
+            if region and found and max(region[0], found[0]) <= min(region[1], found[1]):
+                found = (max(region[0], found[0]), min(region[1], found[1]))
+            found = found or region
+        return found
+
+    def _placed(self, spec: Dots | Lines, case: str, test: TestResult) -> Region | None:
+        low, high = open_ends(test, self.factor(spec.metric) if test.how != "ratio" else 1.0)
+        if spec.than is not None:
+            return (low, high) if (test.how, test.than) == ("difference", spec.than) else None
+        if test.than is None:
+            return low, high
+        other = summary(self.values(spec, case, test.than), log=test.how == "ratio")
+        if other is None:
+            return None
+        return (other.mean * max(low, 0.0), other.mean * high) if test.how == "ratio" else (
+            other.mean + low, other.mean + high)  # fmt: skip
+
+
+def open_ends(test: TestResult, factor: float = 1.0) -> Region:
+    """The region with infinite ends where it is open."""
+    return (-math.inf if test.low is None else test.low * factor, math.inf if test.high is None else test.high * factor)
+
+
+@dataclass(frozen=True)
+class Series:
+    """One arm of a figure of lines; `points` holds a summary a case, `curve` a profile."""
+
+    name: Words
+    baseline: bool
+    x: list[float]
+    points: list[Summary] = field(default_factory=list)
+    curve: list[float] = field(default_factory=list)
+    note: str = ""
+
+
+def places(cases: Sequence[str], values: Mapping[str, Any]) -> list[float] | None:
+    """The numbers along which cases are drawn: their values, or the number in their names; None: they have none."""
+    found = []
+    for case in cases:
+        value = values.get(case)
+        number = re.search(r"[-+]?\d[\d  ]*\.?\d*(e[-+]?\d+)?", case)
+        if isinstance(value, int | float):
+            found.append(float(value))
+        elif number:
+            found.append(float(re.sub(r"\s", "", number[0])))
+        else:
+            return None
+    return found if len(set(found)) == len(found) else None
+
+
+def profile_series(run: Run, spec: Profile, case: str) -> list[Series]:
+    """Each arm's array of the metric over its array `x`."""
+    found = []
+    for arm in run.arms(spec):
+        metrics = run.study.replicates[case][arm]
+        x, y = (metrics.get(name, [None])[0] for name in (spec.x, spec.metric))
+        if isinstance(x, list) and isinstance(y, list):
+            baseline = arm == run.study.arms[0]
+            numbers = [math.nan if v is None else float(v) for v in y]
+            found.append(Series(run.label(arm), baseline, [math.nan if v is None else float(v) for v in x], curve=numbers))
+    return found
