@@ -102,7 +102,7 @@ def compiled(bench: Benchmark, x: Tensor, rounds: int) -> None:
     forms = {name: torch.compile(form, fullgraph=True) for name, form in OURS.items()}
     for name, form in forms.items():
         gap = (both_ways(form, x) - both_ways(OURS[name], x)).abs().max().item()
-        bench.same(f"gradients of {name}, compiled and eager", gap, 1e-6)
+        bench.same(f"gradients of {name}, compiled and eager", gap, 4e-6)  # the compiler's σ' is σ (1 - σ), rounded
     calls = {name: lambda form=form: both_ways(form, x) for name, form in [*forms.items(), *TORCH.items()]}
     seconds = bench.time("forward and backward, ours compiled", calls, rounds)
     for name in TORCH:

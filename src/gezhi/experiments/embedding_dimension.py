@@ -135,6 +135,7 @@ RANDOM = Study(
     ),
     units={"entropy": "nats", "largest share": "%"},
     scope=("1000 random vectors in each of two tables", "两张表中各 1000 个随机向量"),
+    seeds={"quick": 20, "full": 40},
     figures=(
         Lines(
             "entropy",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from markupsafe import Markup
 
-from gezhi.lab.drawing import Axis, Canvas, Point, polyline, text_width, tick_label, widest
+from gezhi.lab.drawing import Axis, Canvas, Point, polyline, text_width, tick_label, widest, wrapped
 from gezhi.lab.figure_data import Region, Series
 from gezhi.lab.record import Words
 
@@ -25,6 +25,7 @@ class Band:
 
     points: tuple[tuple[float, float, float], ...] = ()
     everywhere: Region | None = None
+    stretches: bool = True  # the vertical axis must hold it
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,8 @@ class Chart:
             for point in series.points:
                 yield from point.extent
         for band in self.bands:
-            yield from (v for _, *ends in band.points[:1] for v in ends if math.isfinite(v))
-            yield from (v for v in band.everywhere or () if math.isfinite(v))
+            ends = [v for _, *ends in band.points for v in ends] if band.stretches else []
+            yield from (v for v in (*ends, *(band.everywhere or ())) if math.isfinite(v))
 
 
 def draw(chart: Chart, x: Sequence[float], y: Sequence[float], log: tuple[bool, bool], labelled_by: str) -> Markup:
@@ -56,25 +57,38 @@ def draw(chart: Chart, x: Sequence[float], y: Sequence[float], log: tuple[bool, 
     up = Axis.over(y, BOTTOM, TOP, log=log[1])
     left = max(text_width(tick_label(tick)) for tick in up.ticks()) + 10
     along = Axis.over(x, left, WIDTH - right - 12, log=log[0], pad=0.0 if chart.series[0].curve else 0.03)
-    canvas = Canvas()
-    _frame(canvas, chart, along, up)
+    canvas, below = Canvas(), 13.0 * (_tick_lines(chart, along) - 1)
+    _frame(canvas, chart, along, up, below)
     for band in chart.bands:
         _band(canvas, band, along, up)
     ends = [_line(canvas, series, along, up) for series in chart.series]
     for series, height in zip(chart.series, spread(ends), strict=True):
         _label(canvas, series, (along.end + 10, height + 4), right)
-    return canvas.svg(WIDTH, HEIGHT, labelled_by)
+    return canvas.svg(WIDTH, HEIGHT + below, labelled_by)
 
 
-def _frame(canvas: Canvas, chart: Chart, along: Axis, up: Axis) -> None:
+def _frame(canvas: Canvas, chart: Chart, along: Axis, up: Axis, below: float) -> None:
     for tick in up.ticks():
         canvas.line((along.start, up(tick)), (along.end, up(tick)), "gr")
         canvas.text((along.start - 6, up(tick) + 4), tick_label(tick), "end")
     canvas.line((along.start, BOTTOM), (along.end, BOTTOM), "ax")
+    free = -math.inf
     for value, name in chart.ticks or [(t, Words(en=tick_label(t), zh=tick_label(t))) for t in along.ticks(5)]:
-        canvas.line((along(value), BOTTOM), (along(value), BOTTOM + 4), "ax")
-        canvas.text((along(value), BOTTOM + 17), name, "mid")
-    canvas.text(((along.start + along.end) / 2, BOTTOM + 36), chart.title, "mid")
+        x, half = along(value), min(widest([name]), _tick_width(chart, along)) / 2
+        canvas.line((x, BOTTOM), (x, BOTTOM + 4), "ax")
+        if x - half > free:
+            canvas.text((x, BOTTOM + 17 + below / 2), name, "mid", _tick_width(chart, along))
+            free = x + half + 4
+    canvas.text(((along.start + along.end) / 2, BOTTOM + 36 + below), chart.title, "mid")
+
+
+def _tick_width(chart: Chart, along: Axis) -> float:
+    return max(40.0, (along.end - along.start) / max(len(chart.ticks), 1) - 4)
+
+
+def _tick_lines(chart: Chart, along: Axis) -> int:
+    width = _tick_width(chart, along)
+    return max((len(wrapped(t, width)) for _, name in chart.ticks for t in (name.en, name.zh)), default=1)
 
 
 def _band(canvas: Canvas, band: Band, along: Axis, up: Axis) -> None:
