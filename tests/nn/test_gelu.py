@@ -364,6 +364,12 @@ def test_single_precision_keeps_its_relative_accuracy_in_the_tail(form, bound):
 
 
 @EVERY_FORM
+def test_single_precision_gradients(form):
+    x = torch.linspace(-10, 10, 8001)
+    assert (derivative(form, x) - derivative(form, x.double())).abs().max() < 3e-7  # 1 - σ would give 2e-6
+
+
+@EVERY_FORM
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_is_single_precision_rounded(form, dtype):
     x = torch.linspace(-60, 60, 1201).to(dtype)

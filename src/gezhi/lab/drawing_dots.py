@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
 
 from gezhi.lab.drawing import Axis, Canvas, tick_label, widest, wrapped
-from gezhi.lab.figure_data import Region, Run, Summary
-from gezhi.lab.figures import Dots
+from gezhi.lab.figure_data import Extents, Region, Summary, spoken
 from gezhi.lab.record import Words
+from gezhi.lab.report_text import joined, text
 
 WIDTH, RIGHT = 380.0, 366.0
 NAMES = 150.0  # at most this wide; longer names take two lines
@@ -36,42 +36,45 @@ class Group:
     rows: Sequence[Row]
     baseline: float | None
 
-    def extent(self) -> Iterator[float]:
+
+@dataclass(frozen=True)
+class DotPlot:
+    """What a figure of dots shows of one run."""
+
+    groups: Sequence[Group]
+    title: Words
+    log: bool
+
+    def extents(self) -> Extents:
         """Everything that the axis must hold."""
-        for row in self.rows:
-            yield from row.summary.extent
-            yield from (end for end in row.region or () if math.isfinite(end))
-        if self.baseline is not None:
-            yield self.baseline
+        rows = [row for group in self.groups for row in group.rows]
+        values = [v for row in rows for v in (*row.summary.extent, *(row.region or ()))]
+        return [*values, *(g.baseline for g in self.groups if g.baseline is not None)], []
 
+    @property
+    def shaded(self) -> bool:
+        return any(row.region for group in self.groups for row in group.rows)
 
-def groups(run: Run, spec: Dots) -> list[Group]:
-    """What the figure shows of a run; arms without a finite number are left out."""
-    found = []
-    for case in run.cases(spec):
-        rows = []
-        for arm in run.arms(spec):
-            summary = run.summary(spec, case, arm, log=spec.log)
-            if summary:
-                rows.append(Row(run.label(arm), arm == run.study.arms[0], summary, run.region(spec, case, arm)))
-        if rows:
-            lines = [row.summary.mean for row in rows if row.baseline]
-            found.append(Group(run.label(case), rows, 0.0 if spec.than else next(iter(lines), None)))
-    return found
+    def spoken(self) -> list[Words]:
+        many = len(self.groups) > 1
+        return [
+            joined([group.name if many else text(""), row.name, text(spoken(row.summary))])
+            for group in self.groups
+            for row in group.rows
+        ]
 
-
-def draw(shown: Sequence[Group], extent: Sequence[float], title: Words, *, log: bool, labelled_by: str) -> Markup:
-    """The figure of one run; `extent` may span several runs, which then share their axis."""
-    names = min(NAMES, widest(row.name for group in shown for row in group.rows))
-    axis = Axis.over(extent, names + 12, RIGHT, log=log, pad=0.04)
-    canvas, y = Canvas(), FIRST
-    for group in shown:
-        if len(shown) > 1:
-            canvas.text((0, y + 17), group.name, "k head")
-            y += HEADING
-        y = _group(canvas, group, axis, y, names) + 6
-    _axis(canvas, axis, y, title)
-    return canvas.svg(WIDTH, y + AXIS, labelled_by)
+    def draw(self, extents: Extents, labelled_by: str) -> Markup:
+        """The figure; `extents` may span several runs, which then share their axis."""
+        names = min(NAMES, widest(row.name for group in self.groups for row in group.rows))
+        axis = Axis.over(extents[0], names + 12, RIGHT, log=self.log, pad=0.04)
+        canvas, y = Canvas(), FIRST
+        for group in self.groups:
+            if len(self.groups) > 1:
+                canvas.text((0, y + 17), group.name, "k head")
+                y += HEADING
+            y = _group(canvas, group, axis, y, names) + 6
+        _axis(canvas, axis, y, self.title)
+        return canvas.svg(WIDTH, y + AXIS, labelled_by)
 
 
 def _group(canvas: Canvas, group: Group, axis: Axis, top: float, names: float) -> float:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from markupsafe import Markup
 
 from gezhi.lab.drawing import Axis, Canvas, Point, polyline, text_width, tick_label, widest, wrapped
-from gezhi.lab.figure_data import Region, Series
+from gezhi.lab.figure_data import Extents, Region, Series
 from gezhi.lab.record import Words
+from gezhi.lab.report_text import joined, text
 
 WIDTH, HEIGHT = 380.0, 268.0
 TOP, BOTTOM = 10.0, 226.0
@@ -30,41 +31,44 @@ class Band:
 
 @dataclass(frozen=True)
 class Chart:
-    """What a figure of lines shows of one run."""
+    """What a figure of lines, or a profile, shows of one run (and one case)."""
 
     series: Sequence[Series]
-    bands: Sequence[Band] = ()
-    ticks: Sequence[tuple[float, Words]] = field(default_factory=list)  # of the horizontal axis; none: round numbers
+    bands: Sequence[Band]
+    log: tuple[bool, bool]
+    ticks: Sequence[tuple[float, Words]] = ()  # of the horizontal axis; none: round numbers
     title: Words = Words(en="", zh="")
 
-    def x_extent(self) -> Iterator[float]:
-        for series in self.series:
-            yield from series.x
+    def extents(self) -> Extents:
+        """Everything that the horizontal and the vertical axis must hold."""
+        regions = [v for band in self.bands if band.stretches for _, *ends in band.points for v in ends]
+        measured = [v for s in self.series for point in s.points for v in point.extent]
+        curves = [v for s in self.series for v in s.curve]
+        everywhere = [v for band in self.bands for v in band.everywhere or ()]
+        return [x for s in self.series for x in s.x], [*measured, *curves, *regions, *everywhere]
 
-    def y_extent(self) -> Iterator[float]:
-        for series in self.series:
-            yield from series.curve
-            for point in series.points:
-                yield from point.extent
+    @property
+    def shaded(self) -> bool:
+        return bool(self.bands)
+
+    def spoken(self) -> list[Words]:
+        return [joined([series.name, series.spoken()]) for series in self.series]
+
+    def draw(self, extents: Extents, labelled_by: str) -> Markup:
+        """The figure; `extents` may span several runs, which then share their axes."""
+        right = min(LABELS, max(widest([s.name, text(s.note)]) for s in self.series))
+        up = Axis.over(extents[1], BOTTOM, TOP, log=self.log[1])
+        left = max(text_width(tick_label(tick)) for tick in up.ticks()) + 10
+        pad = 0.0 if self.series[0].curve else 0.03
+        along = Axis.over(extents[0], left, WIDTH - right - 12, log=self.log[0], pad=pad)
+        canvas, below = Canvas(), 13.0 * (_tick_lines(self, along) - 1)
+        _frame(canvas, self, along, up, below)
         for band in self.bands:
-            ends = [v for _, *ends in band.points for v in ends] if band.stretches else []
-            yield from (v for v in (*ends, *(band.everywhere or ())) if math.isfinite(v))
-
-
-def draw(chart: Chart, x: Sequence[float], y: Sequence[float], log: tuple[bool, bool], labelled_by: str) -> Markup:
-    """The figure of one run; the extents `x` and `y` may span several runs, which then share their axes."""
-    right = min(LABELS, max(widest([s.name for s in chart.series]), *(text_width(s.note) for s in chart.series)))
-    up = Axis.over(y, BOTTOM, TOP, log=log[1])
-    left = max(text_width(tick_label(tick)) for tick in up.ticks()) + 10
-    along = Axis.over(x, left, WIDTH - right - 12, log=log[0], pad=0.0 if chart.series[0].curve else 0.03)
-    canvas, below = Canvas(), 13.0 * (_tick_lines(chart, along) - 1)
-    _frame(canvas, chart, along, up, below)
-    for band in chart.bands:
-        _band(canvas, band, along, up)
-    ends = [_line(canvas, series, along, up) for series in chart.series]
-    for series, height in zip(chart.series, spread(ends), strict=True):
-        _label(canvas, series, (along.end + 10, height + 4), right)
-    return canvas.svg(WIDTH, HEIGHT + below, labelled_by)
+            _band(canvas, band, along, up)
+        ends = [_line(canvas, series, along, up) for series in self.series]
+        for series, height in zip(self.series, spread(ends), strict=True):
+            _label(canvas, series, (along.end + 10, height + 4), right)
+        return canvas.svg(WIDTH, HEIGHT + below, labelled_by)
 
 
 def _frame(canvas: Canvas, chart: Chart, along: Axis, up: Axis, below: float) -> None:
@@ -73,7 +77,7 @@ def _frame(canvas: Canvas, chart: Chart, along: Axis, up: Axis, below: float) ->
         canvas.text((along.start - 6, up(tick) + 4), tick_label(tick), "end")
     canvas.line((along.start, BOTTOM), (along.end, BOTTOM), "ax")
     free = -math.inf
-    for value, name in chart.ticks or [(t, Words(en=tick_label(t), zh=tick_label(t))) for t in along.ticks(5)]:
+    for value, name in chart.ticks or [(t, text(tick_label(t))) for t in along.ticks(5)]:
         x, half = along(value), min(widest([name]), _tick_width(chart, along)) / 2
         canvas.line((x, BOTTOM), (x, BOTTOM + 4), "ax")
         if x - half > free:

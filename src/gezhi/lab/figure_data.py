@@ -10,11 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from gezhi.lab.figures import Dots, Figure, Lines, Profile
+from gezhi.lab.figures import Dots, Figure, Lines
 from gezhi.lab.record import ClaimResult, MethodResult, StudyResult, TestResult, Words
+from gezhi.lab.report_numbers import exact_number
+from gezhi.lab.report_text import text
 from gezhi.lab.stats import of_replicates
 
 Region = tuple[float, float]
+Extents = tuple[list[float], list[float]]  # what the horizontal and the vertical axis must hold
 
 
 @dataclass(frozen=True)
@@ -135,6 +138,20 @@ class Series:
     curve: list[float] = field(default_factory=list)
     note: str = ""
 
+    def spoken(self) -> Words:
+        """Where the line begins and ends."""
+        y = [p.mean for p in self.points] or self.curve
+        ends = [(exact_number(self.x[i], digits=4), exact_number(y[i], digits=4)) for i in (0, -1)]
+        return text(" to ".join(f"{v} at {x}" for x, v in ends), "，".join(f"{x} 处 {v}" for x, v in ends))
+
+
+def spoken(summary: Summary) -> str:
+    """`0.881 [0.872, 0.890]`."""
+    if summary.interval is None:
+        return exact_number(summary.mean, digits=4)
+    low, high = summary.interval
+    return f"{exact_number(summary.mean, digits=3)} [{exact_number(low, digits=3)}, {exact_number(high, digits=3)}]"
+
 
 def places(cases: Sequence[str], values: Mapping[str, Any]) -> list[float] | None:
     """The numbers along which cases are drawn: their values, or the number in their names; None: they have none."""
@@ -151,14 +168,3 @@ def places(cases: Sequence[str], values: Mapping[str, Any]) -> list[float] | Non
     return found if len(set(found)) == len(found) else None
 
 
-def profile_series(run: Run, spec: Profile, case: str) -> list[Series]:
-    """Each arm's array of the metric over its array `x`."""
-    found = []
-    for arm in run.arms(spec):
-        metrics = run.study.replicates[case][arm]
-        x, y = (metrics.get(name, [None])[0] for name in (spec.x, spec.metric))
-        if isinstance(x, list) and isinstance(y, list):
-            baseline = arm == run.study.arms[0]
-            numbers = [math.nan if v is None else float(v) for v in y]
-            found.append(Series(run.label(arm), baseline, [math.nan if v is None else float(v) for v in x], curve=numbers))
-    return found

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from gezhi.lab import drawing_dots, drawing_lines
-from gezhi.lab.figure_charts import lines_chart, profile_charts
 from gezhi.lab.figure_data import Run
-from gezhi.lab.figures import Dots, Figure, Lines, Profile
+from gezhi.lab.figure_plots import Plot, plots
+from gezhi.lab.figures import Figure, Profile
 from gezhi.lab.record import MethodResult, Words
-from gezhi.lab.report_numbers import SPACE, exact_number
 from gezhi.lab.report_rows import Row
 from gezhi.lab.report_text import REFERENCE, VERDICTS, capitalised, joined, text
 from gezhi.lab.study import Experiment, Study, load_experiment
@@ -22,7 +19,7 @@ from gezhi.lab.study import Experiment, Study, load_experiment
 
 @dataclass(frozen=True)
 class Panel:
-    """One run's drawing; `title` and `description` are what a screen reader speaks."""
+    """One drawing; `title` and `description` are what a screen reader speaks."""
 
     anchor: str
     title: Words
@@ -32,12 +29,15 @@ class Panel:
 
 @dataclass(frozen=True)
 class FigureView:
+    """A figure with its panels; `finding` comes from the verdicts, `caption` from the experiment."""
+
+    number: int
     finding: Words
     caption: Words
-    panels: tuple[Panel, ...]
+    panels: Sequence[Panel]
 
 
-Pair = tuple[Words, MethodResult]
+NamedRun = tuple[Words, MethodResult]  # "Your run" and its result
 
 
 def experiment_of(stem: str) -> Experiment | None:
@@ -48,47 +48,73 @@ def experiment_of(stem: str) -> Experiment | None:
         return None
 
 
-def figures_of(experiment: Experiment, runs: Sequence[Pair], rows: Sequence[Row], first: int) -> list[FigureView]:
-    """Every figure that some run has data for; `first`: number of the next figure, for ids."""
+def figures_of(experiment: Experiment, runs: Sequence[NamedRun], rows: Sequence[Row], first: int) -> list[FigureView]:
+    """Every figure that some run has data for; `first`: number of the first one."""
     found: list[FigureView] = []
     for study in experiment.studies:
         for spec in study.figures:
-            sides = [run for pair in runs if (run := _side(pair, study, spec, rows))]
-            panels = tuple(_panels(spec, study, sides, f"fig-{first + len(found)}"))
-            if panels:
-                found.append(FigureView(_finding(spec, rows), _caption(spec, study, sides), panels))
+            number = first + len(found)
+            sides = _sides(runs, study, spec, rows)
+            drawn = [(run, title, plot) for run in sides for title, plot in plots(run, spec, study.cases)]
+            if drawn:
+                about = [row for row in rows if row.mine.id in spec.claims]
+                how = reading(spec, study, experiment.zh, shaded=any(plot.shaded for *_, plot in drawn))
+                caption = joined([text(spec.en, spec.zh), how], " ", "")
+                found.append(FigureView(number, finding(about), caption, _panels(drawn, f"fig-{number}")))
     return found
 
 
-def _side(pair: Pair, study: Study, spec: Figure, rows: Sequence[Row]) -> Run | None:
-    name, method = pair
-    measured = next((s for s in method.studies if s.name == study.name and s.replicates), None)
-    if measured is None:
-        return None
-    named = [c for c in method.claims if c.id in spec.claims]
-    known = {c.key for c in named if c.tests}
-    elsewhere = [row.shown for row in rows if row.mine.id in spec.claims and row.mine.key not in known]
-    return Run(name, method, measured, [*(c for c in named if c.tests), *elsewhere], study.units)
+def _sides(runs: Sequence[NamedRun], study: Study, spec: Figure, rows: Sequence[Row]) -> Iterator[Run]:
+    """The runs that measured the study, each with the tests of the named claims: its own, or the other run's."""
+    for name, method in runs:
+        measured = [s for s in method.studies if s.name == study.name and s.replicates]
+        own = {c.key: c for c in method.claims if c.tests}
+        claims = [own.get(row.mine.key, row.shown) for row in rows if row.mine.id in spec.claims]
+        if measured:
+            yield Run(name, method, measured[0], claims, study.units)
 
 
-def _panels(spec: Figure, study: Study, sides: Sequence[Run], anchor: str) -> Iterator[Panel]:
-    if isinstance(spec, Dots):
-        yield from _dots(spec, study, sides, anchor)
-    elif isinstance(spec, Lines):
-        charts = [(run, chart) for run in sides if (chart := lines_chart(run, spec, study.cases))]
-        yield from _charts(spec, charts, study, anchor)
-    elif isinstance(spec, Profile):
-        yield from _charts(spec, [(run, chart) for run in sides for chart in profile_charts(run, spec)], study, anchor)
+def _panels(drawn: Sequence[tuple[Run, Words, Plot]], anchor: str) -> list[Panel]:
+    extents = [plot.extents() for *_, plot in drawn]
+    shared = [v for x, _ in extents for v in x], [v for _, y in extents for v in y]
+    panels = []
+    for i, (run, title, plot) in enumerate(drawn):
+        name = f"{anchor}-{i}"
+        svg = plot.draw(shared, f"{name} {name}-d")
+        panels.append(Panel(name, joined([run.name, title], ": ", "："), joined(plot.spoken(), "; ", "；"), svg))
+    return panels
 
 
-def _dots(spec: Dots, study: Study, sides: Sequence[Run], anchor: str) -> Iterator[Panel]:
-    shown = [(run, groups) for run in sides if (groups := drawing_dots.groups(run, spec))]
-    extent = [v for _, groups in shown for group in groups for v in group.extent()]
-    for run, groups in shown:
-        title = quantity(run, spec, study)
-        lines = [
-            joined([group.name if len(groups) > 1 else text(""), row.name, text(_spoken(row.summary.mean, row.summary.interval))])
-            for group in groups for row in group.rows
-        ]  # fmt: skip
-        yield _panel(run, title, lines, f"{anchor}-{len(run.name.en)}",
-                     lambda ids, g=groups, t=title: drawing_dots.draw(g, extent, t, log=spec.log, labelled_by=ids))  # fmt: skip
+def finding(rows: Sequence[Row]) -> Words:
+    """What the named claims' verdicts say: the claim itself where there is one, else how many got which."""
+    if not rows:
+        return text("")
+    verdicts = Counter((row.shown.verdict, row.from_reference) for row in rows)
+    parts = [_counted(verdict, elsewhere, n if len(rows) > 1 else 0) for (verdict, elsewhere), n in verdicts.items()]
+    verdict = capitalised(joined(parts))
+    sentences = {row.mine.id: row.claim for row in rows}
+    if len(sentences) > 1:
+        return text(f"{verdict.en}.", f"{verdict.zh}。")
+    claim = next(iter(sentences.values()))
+    return text(f"{verdict.en}: {claim.en}", f"{verdict.zh}：{claim.zh}")
+
+
+def _counted(verdict: str, elsewhere: bool, n: int) -> Words:
+    name, where = VERDICTS[verdict], REFERENCE
+    en = f"{n} {name.en}" if n else name.en
+    zh = f"{name.zh} {n} 条" if n else name.zh
+    return text(f"{en} in the {where.en.lower()}", f"{where.zh}中{zh}") if elsewhere else text(en, zh)
+
+
+def reading(spec: Figure, study: Study, zh: Mapping[str, str], *, shaded: bool) -> Words:
+    """How to read the marks of a figure."""
+    one = text("round", "轮") if study.alone else text("seed", "个种子")
+    single = study.exact or study.varies == "items" or isinstance(spec, Profile)
+    base = getattr(spec, "than", None) or next(iter(study.arms))
+    parts = [
+        text(f"Dashed: {base}.", f"虚线：{zh.get(base, base)}。"),
+        text(f"Each dot is one {one.en}; mean and 95\u00a0% interval.", f"每点为一{one.zh}；均值与 95\u00a0% 区间。"),
+        text("Shaded: what the claim allows.", "阴影：论断允许的范围。"),
+    ]
+    shown = (base in (spec.arms or study.arms), not single, shaded)
+    return joined([part for part, holds in zip(parts, shown, strict=True) if holds], " ", "")

@@ -77,8 +77,9 @@ def check_width(path: Path, line: int, width: int, columns: tuple[str, ...]) -> 
     """Raise DataError unless a record has as many cells as there are columns."""
     if width != len(columns):
         expected = f"{len(columns)} columns ({listed(columns)})"
+        found = "1 column" if width == 1 else f"{width} columns"
         at = f"line {line}, column {min(width, len(columns)) + 1}"
-        raise fault(path, f"{width} columns", expected, "Look for a missing or extra separator.", at=at)
+        raise fault(path, found, expected, "Look for a missing or extra separator.", at=at)
 
 
 def as_number(cell: str) -> float | None:

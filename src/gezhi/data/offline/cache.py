@@ -11,7 +11,7 @@ from typing import Any
 
 from gezhi._checks import require
 from gezhi.data.errors import DataUnavailable
-from gezhi.data.offline.catalogue import SOURCES, Source, files_of, find
+from gezhi.data.offline.catalogue import Source, files_of, find, sources
 from gezhi.data.offline.packages import Package
 
 SYSTEM = Path("/")
@@ -86,7 +86,7 @@ def describe() -> list[dict[str, Any]]:
             "available": available(source),
             "how_to_get": how_to_get(source),
         }
-        for source in SOURCES
+        for source in sources()
     ]
 
 

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 
 from gezhi.data.errors import DataError, DataUnavailable
 from gezhi.data.offline.cache import checked_folder, digest, folder_for
-from gezhi.data.offline.catalogue import SOURCES, Source, files_of, find
+from gezhi.data.offline.catalogue import Source, files_of, find, sources
 from gezhi.data.offline.packages import Package
 from gezhi.data.offline.unpack import unpack
 
@@ -122,7 +122,7 @@ def backend(work: Path) -> Path:
 
 def record(package: Package) -> dict[str, object]:
     """What lies beside the files: where they come from and on which terms."""
-    licences = {source.name: source.licence for source in SOURCES if source.package == package}
+    licences = {source.name: source.licence for source in sources() if source.package == package}
     return {"package": package.name, "version": package.version, "sha256": package.sha256, "licences": licences}
 
 

@@ -158,7 +158,7 @@ class _LogisticGate(NamedTuple):
         u = self.logit(x, self.cubic)
         g = u.sigmoid()
         rest = u.neg_().sigmoid_()  # 1 - g without its cancellation on the right
-        return torch.addcmul(g, self.logit(x, 3 * self.cubic), g * rest)  # (3) with (6): g + x u' g (1 - g)
+        return torch.addcmul(g, self.logit(x, 3 * self.cubic).mul_(rest), g)  # (3) with (6): g + x u' (1 - g) g
 
     def logit(self, x: Tensor, cubic: float) -> Tensor:
         if not cubic:

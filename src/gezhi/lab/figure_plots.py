@@ -1,0 +1,142 @@
+"""From a run's replicates to what its figures draw: one plot a run, or one a case for profiles."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+
+from markupsafe import Markup
+
+from gezhi.lab.drawing import tick_label
+from gezhi.lab.drawing_dots import DotPlot, Group, Row
+from gezhi.lab.drawing_lines import Band, Chart
+from gezhi.lab.figure_data import Extents, Run, Series, open_ends, places
+from gezhi.lab.figures import Dots, Figure, Lines, Profile
+from gezhi.lab.record import TestResult, Words
+from gezhi.lab.report_numbers import SPACE, measured
+from gezhi.lab.report_text import joined, text
+
+
+class Plot(Protocol):
+    """A drawing of one run that can share its axes with that of another."""
+
+    @property
+    def shaded(self) -> bool: ...
+    def extents(self) -> Extents: ...
+    def spoken(self) -> list[Words]: ...
+    def draw(self, extents: Extents, labelled_by: str) -> Markup: ...
+
+
+def plots(run: Run, spec: Figure, values: Mapping[str, Any]) -> Iterator[tuple[Words, Plot]]:
+    """The plots of a figure for one run, each with its title; `values`: what the study's cases stand for."""
+    if isinstance(spec, Dots) and (dots := dot_plot(run, spec)).groups:
+        yield dots.title, dots
+    elif isinstance(spec, Lines) and (chart := lines_chart(run, spec, values)):
+        yield joined([quantity(run, spec), chart.title], " against ", "对"), chart
+    elif isinstance(spec, Profile):
+        for case in run.cases(spec):
+            if (chart := profile_chart(run, spec, case)).series:
+                name = run.label(case) if len(run.cases(spec)) > 1 else text("")
+                yield joined([name, joined([quantity(run, spec), chart.title], " against ", "对")]), chart
+
+
+def quantity(run: Run, spec: Figure) -> Words:
+    """What the values are: `accuracy, %`, `accuracy minus softmax, pp`."""
+    unit, than = run.units.get(spec.metric, ""), getattr(spec, "than", None)
+    metric = run.label(spec.metric)
+    if than is not None:
+        metric = joined([metric, run.label(than)], " minus ", "减")
+    return joined([metric, text("pp" if unit == "%" and than is not None else unit)])
+
+
+def dot_plot(run: Run, spec: Dots) -> DotPlot:
+    """Arms without a finite number are left out, and so are cases without arms."""
+    groups = []
+    for case in run.cases(spec):
+        rows = [
+            Row(run.label(arm), arm == run.study.arms[0], summary, run.region(spec, case, arm))
+            for arm in run.arms(spec)
+            if (summary := run.summary(spec, case, arm, log=spec.log))
+        ]
+        baseline = next((row.summary.mean for row in rows if row.baseline), None)
+        groups += [Group(run.label(case), rows, 0.0 if spec.than else baseline)] if rows else []
+    return DotPlot(groups, quantity(run, spec), spec.log)
+
+
+def lines_chart(run: Run, spec: Lines, values: Mapping[str, Any]) -> Chart | None:
+    """Each arm's metric along the cases; None where fewer than two cases were measured."""
+    cases = run.cases(spec)
+    numbers = places(cases, values)
+    x = dict(zip(cases, numbers or map(float, range(len(cases))), strict=True))
+    cases = sorted(cases, key=lambda case: x[case])
+    series = [s for arm in run.arms(spec) if (s := _series(run, spec, arm, cases, x))]
+    if len(cases) < 2 or not series:
+        return None
+    ticks = [(x[case], text(tick_label(x[case])) if numbers else run.label(case)) for case in cases]
+    bands = [*_regions(run, spec, cases, x), *_wedges(run, spec, cases, x)]
+    return Chart(series, bands, spec.log, ticks, shared_words(run, cases) if numbers else text(""))
+
+
+def shared_words(run: Run, cases: list[str]) -> Words:
+    """What the cases' names share beside their numbers: `n=512`, `n=1024` give `n`."""
+    shared = []
+    for names in ([run.label(case).en for case in cases], [run.label(case).zh for case in cases]):
+        rest = {re.sub(r"[-+]?\d[\d ]*\.?\d*(e[-+]?\d+)?", "", name, count=1).strip(" =:,") for name in names}
+        shared.append(rest.pop() if len(rest) == 1 else "")
+    return text(*shared)
+
+
+def profile_chart(run: Run, spec: Profile, case: str) -> Chart:
+    """Each arm's array of the metric over its array `x`; a region spans the whole width."""
+    tests = [t for claim in run.claims if claim.case in (None, case) for t in claim.tests if t.how == "value"]
+    regions = dict.fromkeys(open_ends(t, run.factor(spec.metric)) for t in tests)
+    series = []
+    for arm in run.arms(spec):
+        found = run.study.replicates[case][arm]
+        x, y = (_array(found.get(name)) for name in (spec.x, spec.metric))
+        if x and y:
+            curve = [v * run.factor(spec.metric) for v in y]
+            series.append(Series(run.label(arm), arm == run.study.arms[0], x, curve=curve))
+    return Chart(series, [Band(everywhere=region) for region in regions], spec.log, title=run.label(spec.x))
+
+
+def _array(values: list[Any] | None) -> list[float]:
+    """The first seed's array (profiles come from exact studies), with NaN for what is not finite."""
+    first = values[0] if values else None
+    return [math.nan if v is None else float(v) for v in first] if isinstance(first, list) else []
+
+
+def _series(run: Run, spec: Lines, arm: str, cases: list[str], x: Mapping[str, float]) -> Series | None:
+    found = {case: s for case in cases if (s := run.summary(spec, case, arm, log=spec.log[1]))}
+    if not found:
+        return None
+    slope = next((t for t in run.tests(spec, cases[0], ["exponent"]) if t.arm == arm and t.estimate is not None), None)
+    note = str(measured(slope, exact=run.study.varies == "nothing")) if slope else ""
+    at = [x[case] for case in found]
+    return Series(run.label(arm), arm == run.study.arms[0], at, list(found.values()), note=note.replace(SPACE, " "))
+
+
+def _regions(run: Run, spec: Lines, cases: list[str], x: Mapping[str, float]) -> Iterator[Band]:
+    """One band an arm, through the cases that the named claims speak of."""
+    for arm in run.arms(spec):
+        found = [(x[case], *region) for case in cases if (region := run.region(spec, case, arm))]
+        if found:
+            yield Band(tuple(found))
+
+
+def _wedges(run: Run, spec: Lines, cases: list[str], x: Mapping[str, float]) -> Iterator[Band]:
+    """The slopes that a claim on an exponent allows, from the first point of its arm."""
+    for test in run.tests(spec, cases[0], ["exponent"]):
+        start = run.summary(spec, cases[0], test.arm, log=True)
+        if start and x[cases[0]] > 0:
+            yield Band(tuple(_wedge(test, start.mean, [x[case] for case in cases])), stretches=False)
+
+
+def _wedge(test: TestResult, first: float, x: list[float]) -> Iterator[tuple[float, float, float]]:
+    for value in x:
+        growth = math.log(value / x[0])
+        low, high = (first * math.exp(min(max(slope * growth, -700.0), 700.0)) if growth else first
+                     for slope in open_ends(test))  # fmt: skip
+        yield value, low, high
