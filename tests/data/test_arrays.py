@@ -53,6 +53,7 @@ def test_idx_finds_its_labels(tmp_path, packed):
     data = load("images", tmp_path / ("train-images-idx3-ubyte" + ".gz" * packed))
     np.testing.assert_array_equal(data.images, PICTURES)
     assert (data.labels.tolist(), data.classes) == ([0, 1, 1, 0, 2, 2], ("3", "7", "9"))
+    assert data.images.flags.writeable
 
 
 def test_idx_without_labels(tmp_path):
@@ -191,8 +192,8 @@ def changed(name, row, values):
 
 PROBABILITY_FAULTS = {
     "sum": (changed("reference", 1, [0.5, 0.6]), "array 'reference', row 2: found a sum of 1.1, expected numbers from"),
-    "negative": (changed("test", 0, [-0.1, 1.1]), "array 'test', row 1: found NaN or -0.1, expected numbers from 0"),
-    "nan": (changed("test", 1, [np.nan, 1]), "array 'test', row 2: found NaN or nan, expected numbers from 0"),
+    "negative": (changed("test", 0, [-0.1, 1.1]), "array 'test', row 1: found -0.1, expected numbers from 0"),
+    "nan": (changed("test", 1, [np.nan, 1]), "array 'test', row 2: found nan, expected numbers from 0"),
     "label": (
         changed("reference_labels", 2, 2),
         "array 'reference_labels', row 3: found label 2, expected a column fro",
@@ -246,7 +247,7 @@ def test_pickles_are_never_run(tmp_path):
     disguised = header("(1,)") + pickle.dumps(Harm())
     path = packed(tmp_path / "a.npz", images=objects.getvalue())
     assert "found Python objects (a pickle) in 'images', expected numbers" in said("images", path)
-    assert "found a broken file" in said("images", packed(tmp_path / "b.npz", images=disguised))
+    assert "found shape (1,) in 'images'" in said("images", packed(tmp_path / "b.npz", images=disguised))
     (tmp_path / "c.npz").write_bytes(pickle.dumps(Harm()))
     assert "expected an npz" in said("images", tmp_path / "c.npz")
 

@@ -65,6 +65,13 @@ def test_parquet_gives_what_csv_gives(tmp_path):
         np.testing.assert_array_equal(data.X, [[1.5, 1, 4], [2, 0, 5], [3, 1, 6]])
         assert (data.y.tolist(), data.classes, data.columns) == ([1, 0, 1], ("9", "10"), ("a", "b", "n"))
         assert (data.X.dtype, data.y.dtype) == (np.float64, np.int64)
+        assert data.X.flags.writeable
+        assert data.X.flags.c_contiguous
+
+
+def test_one_column_of_a_parquet_can_be_written_to(tmp_path):
+    pl.DataFrame({"a": [1.0, 2.0], "y": ["p", "q"]}).write_parquet(tmp_path / "t.parquet")
+    assert load("features", tmp_path / "t.parquet").X.flags.writeable
 
 
 def test_a_tsv_is_separated_by_tabs(table):

@@ -383,12 +383,9 @@ def test_every_rule_traces_into_one_graph(rule):
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (
-            lambda q, k, v: dot_product_attention(q, k[..., :3], v),
-            ValueError,
-            "key must have the query's width 4: got 3",
-        ),
-        (lambda q, k, v: dot_product_attention(q, k, v[:, :, :5]), ValueError, "one row per key, 7: got 5"),
+        (lambda q, k, v: dot_product_attention(q, k[..., :3], v), ValueError, r"got \(2, 2, 5, 4\), \(2, 2, 7, 3\)"),
+        (lambda q, k, v: dot_product_attention(q, k, v[:, :, :5]), ValueError, r"query, key, value must have .*5, 3\)"),
+        (lambda q, k, v: dot_product_attention(q, k, v, bias=BIAS > 0), TypeError, "bias must be floating point: got"),
         (lambda q, k, _: dot_product_attention(k, q, q, mask=Mask(causal=True)), ValueError, r"key \(5\) .* got 7"),
         (lambda q, k, v: dot_product_attention(q, k, v, mask=[[True]]), TypeError, "mask must be a Mask.*: got list"),
         (

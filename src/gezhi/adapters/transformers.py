@@ -41,7 +41,7 @@ def register_entropy_scale() -> str:
     return ENTROPY_SCALE
 
 
-def use_entropy_scale(model: Any, *, train_len: float | None = None, clip: bool = True) -> Any:
+def use_entropy_scale(model: Any, *, train_len: int | float | None = None, clip: bool = True) -> Any:
     """Switch a loaded model (or a part of one, such as its language model) to the entropy-invariant scale.
 
     Args:
@@ -100,6 +100,8 @@ def _attend(
     """What transformers calls in every attention layer, with the `sdpa` that does the rest."""
     causal = kwargs.get("is_causal")
     n_keys = visible_keys(query, key, attention_mask, getattr(module, "is_causal", True) if causal is None else causal)
+    if isinstance(n_keys, Tensor):
+        n_keys = n_keys.to(torch.promote_types(query.dtype, torch.float32))
     clip = getattr(module.config, "entropy_scale_clip", True)
     factor = entropy_invariant_scale(n_keys, train_len=train_length(module.config), clip=clip)  # (5)
     return sdpa(module, (query * factor).to(query.dtype), key, value, attention_mask, **kwargs)

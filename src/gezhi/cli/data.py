@@ -18,7 +18,7 @@ def print_sources(as_json: bool) -> None:
         return
     table = Table(box=None, pad_edge=False)
     for name in ("name", "kind", "rows", "licence", "here", "how to get it"):
-        table.add_column(name, justify="right" if name == "rows" else "left")
+        table.add_column(name, justify="right" if name == "rows" else "left", no_wrap=name in ("name", "rows", "here"))
     for row in sources:
         here = "yes" if row["available"] else "no"
         how = "" if row["available"] else row["how_to_get"]

@@ -16,12 +16,15 @@ from typing import Any
 
 import numpy as np
 
+from gezhi._checks import invalid
 from gezhi.lab.record import write_atomically
 from gezhi.lab.study import experiment_module
 
 PROTOCOL = 1  # raise it when seeding or bookkeeping changes what a cell holds
+FIELDS = {"metrics", "seconds", "evaluations", "parameters"}  # of a cell
 PACKAGES = ("numpy", "scipy", "scikit-learn", "torch", "transformers")
 ONLY_WORDS = {"claims", "figures", "units", "scope", "zh"}  # keywords of a study that no measurement depends on
+ALL_WORDS = {"Claim", "Dots", "Lines", "Profile"}  # of the lab: what they are given names or judges, never measures
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ class Job:
 
 def write(path: Path, cell: Mapping[str, Any]) -> None:
     """Store a cell, whole or not at all."""
-    write_atomically(path, json.dumps(cell, default=_plain))
+    write_atomically(path, json.dumps(cell))
 
 
 def read(path: Path) -> dict[str, Any] | None:
@@ -84,16 +87,20 @@ def read(path: Path) -> dict[str, Any] | None:
         return None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"damaged result {path.name}: {error}") from None
-    if not isinstance(cell, dict) or not isinstance(cell.get("metrics"), dict) or "seconds" not in cell:
+    if not isinstance(cell, dict) or not set(cell) >= FIELDS or not isinstance(cell["metrics"], dict):
         raise ValueError(f"damaged result {path.name}: no metrics in it")
     return cell
 
 
-def _plain(value: Any) -> Any:
+def plain(metric: str, value: Any) -> float | list[float]:
+    """A metric as JSON holds it: a number, or one a test item."""
     array = np.asarray(value)
-    if array.dtype.kind not in "biuf":
-        raise TypeError(f"measure must return numbers or arrays of numbers: got {type(value).__name__}")
-    return array.astype(float).tolist()
+    if array.dtype.kind not in "biuf" or array.ndim > 1:
+        found = f"{array.dtype} of shape {array.shape}" if array.ndim else f"{value!r} ({type(value).__name__})"
+        must = "be a number, or a list of one number per test item"
+        raise invalid(f"metric {metric!r} of measure", must, found, kind=TypeError)
+    numbers: float | list[float] = array.astype(float).tolist()
+    return numbers
 
 
 @lru_cache(maxsize=64)
@@ -109,7 +116,7 @@ def _reach(name: str, own: str, seen: dict[str, str]) -> dict[str, str]:
     if tree is None or name in seen or not name.startswith((own, "gezhi")) or _is_lab(name):
         return seen
     seen[name] = hashlib.sha256(ast.dump(_measured(tree)).encode()).hexdigest()
-    for target in _imports(tree):
+    for target in _imports(name, tree):
         _reach(target, own, seen)
     return seen
 
@@ -118,14 +125,20 @@ def _is_lab(name: str) -> bool:
     return name.startswith("gezhi.lab") and name != "gezhi.lab.clock"
 
 
-def _imports(tree: ast.AST) -> Iterator[str]:
+def _imports(name: str, tree: ast.AST) -> Iterator[str]:
     """Modules that the imports of a module lead to; a name of a package leads to the module that defines it."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+        elif isinstance(node, ast.ImportFrom):
             for alias in node.names:
-                yield _defining(node.module, alias.name)
+                yield _defining(_absolute(node, name), alias.name)
+
+
+def _absolute(node: ast.ImportFrom, name: str) -> str:
+    """The module that an import inside module `name` takes from."""
+    spec = importlib.util.find_spec(name) if node.level else None
+    return importlib.util.resolve_name("." * node.level + (node.module or ""), spec.parent if spec else None)
 
 
 def _defining(module: str, name: str) -> str:
@@ -133,8 +146,10 @@ def _defining(module: str, name: str) -> str:
         return f"{module}.{name}"
     tree = _source(module)
     for node in ast.walk(tree) if tree else ():
-        if isinstance(node, ast.ImportFrom) and node.module and any((a.asname or a.name) == name for a in node.names):
-            return _defining(node.module, name)
+        if isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                if (alias.asname or alias.name) == name:
+                    return _defining(_absolute(node, module), alias.name)
     return module
 
 
@@ -150,17 +165,27 @@ def _source(name: str) -> ast.Module | None:
 
 
 def _measured(tree: ast.Module) -> ast.Module:
-    """The module without docstrings and without the keywords of studies that only name or judge."""
+    """The module without docstrings and without what the lab is given only to name or to judge."""
     tree = ast.parse(ast.unparse(tree))
+    lab = _names_of_the_lab(tree)
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call):
-            node.keywords = [k for k in node.keywords if k.arg not in ONLY_WORDS]
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in lab:
+            called = lab[node.func.id]
+            node.args = [] if called in ALL_WORDS else node.args
+            node.keywords = [k for k in node.keywords if called not in ALL_WORDS and k.arg not in ONLY_WORDS]
         body = getattr(node, "body", None)
         if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
             first = body[0].value
             if isinstance(first, ast.Constant) and isinstance(first.value, str):
                 body.pop(0)
     return tree
+
+
+def _names_of_the_lab(tree: ast.Module) -> dict[str, str]:
+    """What a module imports from the lab, by the name it has there."""
+    imports = (node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom))
+    from_lab = (node for node in imports if (node.module or "").startswith("gezhi.lab"))
+    return {alias.asname or alias.name: alias.name for node in from_lab for alias in node.names}
 
 
 @lru_cache(maxsize=1)

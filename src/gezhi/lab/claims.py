@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from gezhi._checks import invalid
+from gezhi._checks import check_number, invalid
 
 How = Literal["value", "difference", "ratio", "exponent"]
 
@@ -34,8 +34,8 @@ class Test:
     def __post_init__(self) -> None:
         if not self.low < self.high and not self.low == self.high:
             raise invalid("low", "not exceed high", f"[{self.low}, {self.high}]")
-        if self.low == -math.inf and self.high == math.inf:
-            raise invalid("low and high", "bound the claim on one side at least", "neither")
+        if not self.margins:
+            raise invalid("low and high", "bound the claim on one side at least", f"[{self.low}, {self.high}]")
 
     @property
     def margins(self) -> list[float]:
@@ -60,6 +60,8 @@ def same(metric: str, arm: str, *, than: str, within: float) -> Test:
 
 def ratio(metric: str, arm: str, *, over: str, at_least: float = 0.0, at_most: float = math.inf) -> Test:
     """`arm` over `over` lies in [at_least, at_most]; judged on the logarithm, for positive metrics."""
+    check_number("at_least", at_least, at_least=0)
+    check_number("at_most", at_most, above=0)
     return Test(Number(metric, arm, over, "ratio"), at_least if at_least > 0 else -math.inf, at_most)
 
 
@@ -89,6 +91,10 @@ class Claim:
     zh: str
     tests: Test | tuple[Test, ...]
     at: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.all_tests:
+            raise invalid(f"tests of claim {self.id!r}", "hold a test", "none")
 
     @property
     def all_tests(self) -> tuple[Test, ...]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import resource
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 
@@ -53,14 +55,18 @@ def saved_bytes() -> Iterator[Callable[[], int]]:
 
 def peak_bytes(code: str) -> int:
     """Peak resident memory of a fresh Python process that runs `code`."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    probe = f"{code}\nimport resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * {unit})"
+    probe = f"{code}\nimport resource, sys\nfrom pathlib import Path\n{inspect.getsource(peak_bytes_here)}"
+    probe += "print(peak_bytes_here())"  # its source, since importing it would take memory
     output = subprocess.run([sys.executable, "-c", probe], check=True, capture_output=True, text=True).stdout
     return int(output.split()[-1])
 
 
 def peak_bytes_here() -> int:
     """Peak resident memory of this process so far."""
+    status = Path("/proc/self/status")
+    if status.exists():  # Linux counts the parent's peak into a child's ru_maxrss
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 

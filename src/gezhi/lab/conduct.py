@@ -11,7 +11,7 @@ from typing import Any, Literal
 from gezhi import _catalogue
 from gezhi._checks import invalid
 from gezhi.lab.record import MethodResult, Record, load, merge, save, write_atomically
-from gezhi.lab.results import record_of
+from gezhi.lab.results import record_of, with_q_values
 from gezhi.lab.run import Event, Outcome, Plan, check_folder, execute
 
 MOST_LOOKS = 3
@@ -32,7 +32,7 @@ def conduct(plan: Plan, command: str, on_event: Event, lang: Literal["en", "zh"]
     looks = {stem: looks_so_far(plan, before, stem) for stem in plan.stems}
     outcome = execute(plan, on_event)
     record = record_of(plan, outcome, command, looks)
-    together = merge(before, record)
+    together = with_q_values(merge(before, record))
     save(together, plan.folder)
     for method in record.methods:
         path = plan.folder / "results" / method.stem / "replicates.csv"
@@ -46,9 +46,10 @@ def looks_so_far(plan: Plan, before: Record | None, stem: str) -> int:
     name = Path(plan.data.path).name if plan.data else None
     for method in before.methods if before else ():
         if (method.stem, method.budget, method.data) == (stem, plan.budget, name):
-            looks = method.looks + (plan.seeds is not None and plan.seeds > method.seeds)
+            count = plan.replicates(stem)
+            looks = method.looks + (count > method.seeds)
             if looks > MOST_LOOKS:
-                raise invalid("--seeds", f"not extend a run more than {MOST_LOOKS - 1} times", plan.seeds,
+                raise invalid("--seeds", f"not extend a run more than {MOST_LOOKS - 1} times", count,
                               "Report what there is, or start afresh in another --out.")  # fmt: skip
             return looks
     return 1

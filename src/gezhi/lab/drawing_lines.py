@@ -36,8 +36,8 @@ class Chart:
     series: Sequence[Series]
     bands: Sequence[Band]
     log: tuple[bool, bool]
-    ticks: Sequence[tuple[float, Words]] = ()  # of the horizontal axis; none: round numbers
-    title: Words = Words(en="", zh="")
+    title: Words  # of the horizontal axis
+    ticks: Sequence[tuple[float, Words]] = ()  # none: round numbers
 
     def extents(self) -> Extents:
         """Everything that the horizontal and the vertical axis must hold."""

@@ -76,7 +76,7 @@ def lines_chart(run: Run, spec: Lines, values: Mapping[str, Any]) -> Chart | Non
         return None
     ticks = [(x[case], text(tick_label(x[case])) if numbers else run.label(case)) for case in cases]
     bands = [*_regions(run, spec, cases, x), *_wedges(run, spec, cases, x)]
-    return Chart(series, bands, spec.log, ticks, shared_words(run, cases) if numbers else text(""))
+    return Chart(series, bands, spec.log, shared_words(run, cases) if numbers else text(""), ticks)
 
 
 def shared_words(run: Run, cases: list[str]) -> Words:
@@ -99,7 +99,7 @@ def profile_chart(run: Run, spec: Profile, case: str) -> Chart:
         if x and y:
             curve = [v * run.factor(spec.metric) for v in y]
             series.append(Series(run.label(arm), arm == run.study.arms[0], x, curve=curve))
-    return Chart(series, [Band(everywhere=region) for region in regions], spec.log, title=run.label(spec.x))
+    return Chart(series, [Band(everywhere=region) for region in regions], spec.log, run.label(spec.x))
 
 
 def _array(values: list[Any] | None) -> list[float]:

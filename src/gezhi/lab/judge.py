@@ -24,7 +24,7 @@ from gezhi.lab.stats import (
     resolution,
     seeds_needed,
 )
-from gezhi.lab.study import Study
+from gezhi.lab.study import Study, case_numbers
 
 Values = NDArray[np.float64]
 Cells = Mapping[tuple[str, str, int], Mapping[str, Any]]  # (case, arm, seed) -> metrics
@@ -44,7 +44,7 @@ class Judged:
         number = test.number
         judged_on_log = number.how == "ratio"
         scale: Callable[[float], float] = math.log if judged_on_log else lambda v: v
-        back: Callable[[float], float] = math.exp if judged_on_log else lambda v: v
+        back: Callable[[float], float] = _exp if judged_on_log else lambda v: v
         low, high = (edge if math.isinf(edge) else scale(edge) for edge in (test.low, test.high))
         region = Test(number, low, high)
         estimate = self.estimate(number, case)
@@ -69,6 +69,7 @@ class Judged:
             p=p_value(estimate, region) if noisy else None,
             resolution=resolution(estimate, self.level) if noisy else None,
             needs=seeds_needed(estimate, region, self.level) if noisy and verdict == "inconclusive" else None,
+            over=estimate.over,
         )
 
     def estimate(self, number: Number, case: str | None) -> Estimate:
@@ -86,8 +87,9 @@ class Judged:
     def number(self, number: Number, case: str | None, seed: int) -> Values:
         """The number in one replicate: an array over test items, or of length one."""
         if number.how == "exponent":
-            y = [math.log(self.metric(name, number.arm, seed, number.metric).mean()) for name in self.cases]
-            return np.array([np.polyfit(np.log(case_numbers(self.cases)), y, 1)[0]])
+            with np.errstate(divide="ignore", invalid="ignore"):
+                y = np.log([self.metric(name, number.arm, seed, number.metric).mean() for name in self.cases])
+            return np.array([_slope(np.log(case_numbers(self.cases)), y)])
         assert case is not None
         mine = self.metric(case, number.arm, seed, number.metric)
         if number.than is None:
@@ -114,9 +116,14 @@ class Judged:
         return SHARE if number.than is None else DISCORDANT
 
 
-def case_numbers(cases: Mapping[str, Any]) -> list[float]:
-    """The numbers along which an exponent is fitted: the cases' values, or what follows `=` in their names."""
-    return [float(v) if isinstance(v, int | float) else float(name.split("=")[-1]) for name, v in cases.items()]
+def _slope(x: Values, y: Values) -> float:
+    """Least-squares slope of y along x; NaN where a y is not finite."""
+    return float((x - x.mean()) @ (y - y.mean()) / np.square(x - x.mean()).sum()) if np.isfinite(y).all() else math.nan
+
+
+def _exp(value: float) -> float:
+    """e to the value, infinite where that is too large for a float."""
+    return math.inf if value > 709 else math.exp(value)
 
 
 def deciding(tests: Sequence[TestResult]) -> int:
@@ -185,8 +192,12 @@ def _open_reason(test: TestResult) -> Words | None:
         return None
     if test.estimate is None:
         return Words(en="not a finite number in every replicate", zh="并非每次重复都得到有限的数")
+    if test.over == "items" and test.n < 2:
+        return Words(en="one number where the study needs one per test item", zh="只有一个数,而本研究须每个样本一个")
     if test.interval[0] == test.interval[1]:
         return Words(en="no variance between replicates: the metric is too coarse", zh="各次重复毫无差别:指标太粗")
     if test.needs is None:
         return Words(en="practically on the margin", zh="实际上就在界限上")
+    if test.over == "items":
+        return Words(en=f"needs about {test.needs} test items", zh=f"约需 {test.needs} 个测试样本")
     return Words(en=f"needs about {test.needs} seeds", zh=f"约需 {test.needs} 个种子")

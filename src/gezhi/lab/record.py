@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from gezhi._checks import invalid
 from gezhi.lab.stats import Verdict
 
-SCHEMA = "gezhi.result/1"
+SCHEMA: Final = "gezhi.result/1"
+RENEW = "Delete it and run gezhi again; what was measured is kept."
 
-# JSON has neither infinity nor NaN; both become null.
-Finite = Annotated[float | None, BeforeValidator(lambda v: None if v is None or not math.isfinite(v) else float(v))]
+
+def _finite(value: Any) -> Any:
+    """JSON has neither infinity nor NaN; both become null."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+Finite = Annotated[float | None, BeforeValidator(_finite)]
 
 
 class Model(BaseModel):
@@ -61,6 +66,7 @@ class TestResult(Model):
     p: Finite
     resolution: Finite
     needs: int | None
+    over: Literal["seeds", "items"] = "seeds"  # what n and needs count
 
 
 class ClaimResult(Model):
@@ -159,21 +165,21 @@ def save(record: Record, folder: Path) -> Path:
 
 def load(path: Path) -> Record:
     """Read a `result.json`, or the one in a folder; ValueError says where it departs from the schema."""
-    path = path / "result.json" if path.is_dir() else path
+    asked, path = path, path / "result.json" if path.is_dir() else path
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         found = content.pop("schema", None) if isinstance(content, dict) else None
         if found != SCHEMA:
-            raise invalid(f"schema of {path}", f"be {SCHEMA!r}", repr(found), "Run gezhi again to renew it.")
+            raise invalid(f"schema of {path}", f"be {SCHEMA!r}", repr(found), RENEW)
         return Record.model_validate({"schema_": found, **content})
     except FileNotFoundError:
-        raise invalid("DIR", "hold a result.json", str(path.parent), "Run `gezhi run` first.") from None
+        raise invalid("DIR", "hold a result.json", str(asked), "Run `gezhi run` first.") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not JSON: {error}. Run gezhi again to renew it.") from None
+        raise ValueError(f"{path} is not JSON: {error}. {RENEW}") from None
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise ValueError(f"{path} does not follow {SCHEMA}: {where}: {first['msg']}.") from None
+        raise ValueError(f"{path} does not follow {SCHEMA}: {where}: {first['msg']}. {RENEW}") from None
 
 
 def merge(old: Record | None, new: Record) -> Record:
@@ -186,13 +192,15 @@ def merge(old: Record | None, new: Record) -> Record:
 def write_atomically(path: Path, text: str) -> Path:
     """Write to a temporary neighbour and rename it; nothing half-written is left behind."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+    part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
+        with part.open("x", encoding="utf-8") as file:
             file.write(text)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
+        part.replace(path)
+    except BaseException as error:
+        part.unlink(missing_ok=True)
+        if isinstance(error, OSError):  # of a full disk, say: where it happened, not the temporary name
+            error.filename, error.filename2 = str(path), None
         raise
     return path
 

@@ -13,7 +13,7 @@ from gezhi.lab.figure_plots import Plot, plots
 from gezhi.lab.figures import Figure, Profile
 from gezhi.lab.record import MethodResult, Words
 from gezhi.lab.report_rows import Row
-from gezhi.lab.report_text import REFERENCE, VERDICTS, capitalised, joined, text
+from gezhi.lab.report_text import VERDICTS, capitalised, joined, text
 from gezhi.lab.study import Experiment, Study, load_experiment
 
 
@@ -89,21 +89,20 @@ def finding(rows: Sequence[Row]) -> Words:
     """What the named claims' verdicts say: the claim itself where there is one, else how many got which."""
     if not rows:
         return text("")
-    verdicts = Counter((row.shown.verdict, row.from_reference) for row in rows)
-    parts = [_counted(verdict, elsewhere, n if len(rows) > 1 else 0) for (verdict, elsewhere), n in verdicts.items()]
-    verdict = capitalised(joined(parts))
-    sentences = {row.mine.id: row.claim for row in rows}
-    if len(sentences) > 1:
-        return text(f"{verdict.en}.", f"{verdict.zh}。")
-    claim = next(iter(sentences.values()))
-    return text(f"{verdict.en}: {claim.en}", f"{verdict.zh}：{claim.zh}")
+    found = Counter((row.shown.verdict, row.from_reference) for row in rows)
+    verdict = capitalised(joined(_counted(*kind, n if len(found) > 1 else 0) for kind, n in found.most_common()))
+    claims = {row.mine.id: row.claim for row in rows}
+    if len(claims) > 1:
+        return text(f"{len(claims)} claims: {verdict.en.lower()}.", f"{len(claims)} 条论断：{verdict.zh}。")
+    claim = next(iter(claims.values()))
+    return text(f"{verdict.en}: “{claim.en}”", f"{verdict.zh}：“{claim.zh}”")
 
 
 def _counted(verdict: str, elsewhere: bool, n: int) -> Words:
-    name, where = VERDICTS[verdict], REFERENCE
-    en = f"{n} {name.en}" if n else name.en
-    zh = f"{name.zh} {n} 条" if n else name.zh
-    return text(f"{en} in the {where.en.lower()}", f"{where.zh}中{zh}") if elsewhere else text(en, zh)
+    """`supported`; `2 supported`, where there are other verdicts too; and where the run itself gave none."""
+    name = VERDICTS[verdict]
+    en, zh = (f"{n} {name.en}", f"{name.zh} {n}") if n else (name.en, name.zh)
+    return text(f"{en} in the reference run", f"参考运行中{zh}") if elsewhere else text(en, zh)
 
 
 def reading(spec: Figure, study: Study, zh: Mapping[str, str], *, shaded: bool) -> Words:
@@ -116,5 +115,6 @@ def reading(spec: Figure, study: Study, zh: Mapping[str, str], *, shaded: bool) 
         text(f"Each dot is one {one.en}; mean and 95\u00a0% interval.", f"每点为一{one.zh}；均值与 95\u00a0% 区间。"),
         text("Shaded: what the claim allows.", "阴影：论断允许的范围。"),
     ]
-    shown = (base in (spec.arms or study.arms), not single, shaded)
+    dashed = getattr(spec, "than", None) is not None or base in (spec.arms or study.arms)
+    shown = (dashed, not single, shaded)
     return joined([part for part, holds in zip(parts, shown, strict=True) if holds], " ", "")

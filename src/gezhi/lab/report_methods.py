@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from statistics import fmean
 
-from gezhi.lab.record import ClaimResult, MethodResult, StudyResult, TestResult, Words
+from markupsafe import Markup
+
+from gezhi.lab.record import MethodResult, StudyResult, TestResult, Words
+from gezhi.lab.report_costs import Cost, costs
 from gezhi.lab.report_figures import FigureView, NamedRun, experiment_of, figures_of
-from gezhi.lab.report_numbers import Measured, exact_number, measured, region
+from gezhi.lab.report_numbers import Measured, measured, region
 from gezhi.lab.report_pages import Page, page
-from gezhi.lab.report_rows import Row
+from gezhi.lab.report_rows import Row, named
 from gezhi.lab.report_summary import Tally
-from gezhi.lab.report_text import count, joined, text
-
-MOST_METRICS = 3
+from gezhi.lab.report_text import joined, text
 
 
 @dataclass(frozen=True)
@@ -36,16 +36,23 @@ class Card:
     rows: Sequence[Row]
     proud: bool
 
+    @property
+    def measured(self) -> bool:
+        """Whether some run has tests of it."""
+        return any(row.shown.tests for row in self.rows)
+
+    @property
+    def cases(self) -> Words:
+        return joined((row.case for row in self.rows), "; ", "；")
+
 
 @dataclass(frozen=True)
-class Cost:
-    """What each arm of a study cost, and what it bought."""
+class Step:
+    """A formula with the sentence that leads to it, in both languages; `math` is one where they agree."""
 
-    study: Words
-    run: Words
-    headline: Words
-    columns: Sequence[Words]
-    groups: Sequence[tuple[Words, Sequence[tuple[Words, Sequence[str]]]]]
+    lead: tuple[Markup, Markup]
+    math: tuple[Markup, ...]
+    tag: str
 
 
 @dataclass(frozen=True)
@@ -59,6 +66,13 @@ class Section:
     figures: Sequence[FigureView]
     drawable: bool
     costs: Sequence[Cost]
+
+    @property
+    def steps(self) -> list[Step]:
+        """The first formulas of the derivation; a page in one language stands in for the other."""
+        en, zh = (page or other for page, other in (self.pages, self.pages[::-1]))
+        pairs = zip(en.formulas, zh.formulas, strict=False) if en and zh else ()
+        return [Step((a.lead, b.lead), (a.math,) if a.math == b.math else (a.math, b.math), a.tag) for a, b in pairs]
 
     @property
     def tally(self) -> Tally:
@@ -89,7 +103,9 @@ class Section:
         ]
 
 
-def sections_of(rows: Sequence[Row], methods: Sequence[NamedRun], others: Sequence[NamedRun], proud: Sequence[Row]) -> list[Section]:  # noqa: E501
+def sections_of(
+    rows: Sequence[Row], methods: Sequence[NamedRun], others: Sequence[NamedRun], proud: Sequence[Row]
+) -> list[Section]:
     """The sections in the record's order; `others`: the reference run's methods, drawn beside; `proud`: go first."""
     theirs = {method.stem: (name, method) for name, method in others}
     found: list[Section] = []
@@ -106,11 +122,6 @@ def sections_of(rows: Sequence[Row], methods: Sequence[NamedRun], others: Sequen
             list(costs(runs)),
         ))  # fmt: skip
     return found
-
-
-def named(method: MethodResult, english: str) -> Words:
-    """A name of the experiment in both languages."""
-    return text(english, method.zh.get(english, english))
 
 
 def cards(rows: Sequence[Row], proud: Sequence[Row]) -> Iterator[Card]:
@@ -139,55 +150,3 @@ def test_name(method: MethodResult, test: TestResult) -> Words:
     if test.how == "difference":
         return text(f"{arm.en} minus {than.en}, {metric.en}", f"{arm.zh} 减 {than.zh}，{metric.zh}")
     return joined([arm, metric])
-
-
-def costs(runs: Sequence[NamedRun]) -> Iterator[Cost]:
-    """What the arms of each study cost, in the first run that measured it."""
-    for study in runs[0][1].studies:
-        for name, method in runs:
-            found = [s for s in method.studies if s.name == study.name and s.compute]
-            if found:
-                yield cost(name, method, found[0])
-                break
-
-
-def cost(run: Words, method: MethodResult, study: StudyResult) -> Cost:
-    entries = [entry for arms in study.compute.values() for entry in arms.values()]
-    kept = [name for name in ("seconds", "evaluations", "parameters") if any(getattr(e, name) for e in entries)]
-    names = {"seconds": text("seconds", "秒"), "evaluations": text("model calls", "模型调用"),
-             "parameters": text("parameters", "参数")}  # fmt: skip
-    units = {t.metric: t.unit for c in method.claims if c.study == study.name for t in c.tests if t.unit}
-    metrics = _metrics(study)
-    groups = []
-    for case, arms in study.compute.items():
-        lines = []
-        for arm, entry in arms.items():
-            numbers = [getattr(entry, column) for column in kept]
-            cells = ["–" if v is None else exact_number(v, digits=3 if k == "seconds" else 9) for k, v in zip(kept, numbers, strict=True)]  # noqa: E501
-            cells += [_mean(study.replicates.get(case, {}).get(arm, {}).get(m, []), units.get(m, "")) for m in metrics]
-            lines.append((named(method, arm), cells))
-        groups.append((named(method, case), lines))
-    columns = [*(names[k] for k in kept), *(joined([named(method, m), text(units.get(m, ""))]) for m in metrics)]
-    return Cost(named(method, study.name), run, _headline(study), columns, groups)
-
-
-def _metrics(study: StudyResult) -> list[str]:
-    """The study's metrics that are one number a seed."""
-    found: dict[str, None] = {}
-    for arms in study.replicates.values():
-        for metrics in arms.values():
-            found.update(dict.fromkeys(m for m, values in metrics.items() if not any(isinstance(v, list) for v in values)))
-    return list(found)[:MOST_METRICS]
-
-
-def _mean(values: Sequence[float | None], unit: str) -> str:
-    finite = [v for v in values if v is not None]
-    return exact_number(fmean(finite) * (100 if unit == "%" else 1), digits=4) if finite else "–"
-
-
-def _headline(study: StudyResult) -> Words:
-    """`6 arms, 0.01 to 0.4 s each`."""
-    seconds = [entry.seconds for arms in study.compute.values() for entry in arms.values()]
-    low, high = (exact_number(v, digits=2) for v in (min(seconds), max(seconds)))
-    arms, cases = count(len(study.arms), "arm", "个臂"), count(len(study.compute), "case", "种情形")
-    return joined([arms, cases, text(f"{low} to {high}\u00a0s each", f"各 {low} 至 {high} 秒")])

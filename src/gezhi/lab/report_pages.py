@@ -21,6 +21,8 @@ QUESTION, NOTATION, DERIVATION, AVOID = 1, 2, 3, 7
 MOST_FORMULAS = 3
 INLINE = re.compile(r"`[^`]*`|\$([^$]+)\$")
 TAG = re.compile(r"\\tag\{([^}]*)\}")
+ENTITY = re.compile("&#x([0-9A-F]{5});")
+FUNCTION = re.compile(r"(<mi>(?:arccos|arcsin|cos|det|exp|lg|ln|log|sin|tan|tanh|tr)</mi>)(?!<mo)")
 PLACE = re.compile("\ue000(\\d+)\ue001")
 
 
@@ -125,9 +127,14 @@ def _chinese_text(tokens: Any, index: int, *_: Any) -> str:
 
 @lru_cache(maxsize=4096)
 def math(latex: str, *, display: bool = False) -> Markup:
-    """MathML of a formula; its source is the text that a browser without MathML, or a reader of it, falls back on."""
+    """MathML of a formula; of a display formula the source is kept as its alternative text."""
     source = " ".join(TAG.sub("", latex).split())
     element = convert(source, display="block" if display else "inline")
-    return Markup(element.replace("<math ", f'<math alttext="{escape(source)}" ', 1)).replace(
-        ' xmlns="http://www.w3.org/1998/Math/MathML"', ""
-    )
+    element = ENTITY.sub(_character, FUNCTION.sub(r"\1<mspace width=\".17em\"/>", element))
+    start = f'<math display="block" alttext="{escape(source)}">' if display else "<math>"
+    return Markup(start + element.partition(">")[2])
+
+
+def _character(entity: re.Match[str]) -> str:
+    character = chr(int(entity[1], 16))
+    return entity[0] if character in "<>&" else character

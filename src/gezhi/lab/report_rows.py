@@ -60,19 +60,15 @@ class Row:
 
     @property
     def case(self) -> Words:
-        return self.name(self.mine.case or "")
-
-    def name(self, english: str) -> Words:
-        """A name of the experiment in both languages."""
-        return text(english, self.method.zh.get(english, english))
+        return named(self.method, self.mine.case or "")
 
     @property
     def scope(self) -> Words:
-        """Where the verdict holds: scope, case, what varies, and whether one test of several decided."""
+        """Where the verdict holds: case, scope, what varies, and whether one test of several decided."""
         varies = ROUNDS if self.study.alone else VARIES[self.study.varies]
         n = len(self.shown.tests)
         deciding = text(f"the deciding one of {n} tests", f"{n} 项检验中起决定作用者") if n > 1 else text("")
-        return capitalised(joined([joined([self.mine.scope, self.case]), varies, deciding], "; ", "；"))
+        return capitalised(joined([self.case, self.mine.scope, varies, deciding], "; ", "；"))
 
     @cached_property
     def glyph(self) -> Glyph | None:
@@ -111,6 +107,20 @@ class Row:
         return remark(self.mine)
 
     @property
+    def shown_basis(self) -> Words:
+        """What the result that is shown rests on, and in which run."""
+        method = self.other_method if self.from_reference else self.method
+        where = text("reference run", "参考运行") if self.from_reference else text("")
+        return joined([basis(method or self.method, self.shown), where])
+
+    @property
+    def source(self) -> Words:
+        """Which run the card of the claim speaks of."""
+        if self.from_reference:
+            return joined([text("reference run", "参考运行"), self.mine.reason or text("")], "; ", "；")
+        return text("your run", "本次运行") if self.judged else text("")
+
+    @property
     def other_result(self) -> Measured | None:
         """The reference run's number for the same test, or for its own deciding one where this run has none."""
         if self.other is None or not self.other.tests:
@@ -126,6 +136,11 @@ class Row:
             return joined([text("asked with another margin", "界限不同"), remark(self.other)])
         n = "" if self.other.exact else f"n\u00a0=\u00a0{self.other.tests[self.other.deciding].n}"
         return joined([text(n), remark(self.other)])
+
+
+def named(method: MethodResult, english: str) -> Words:
+    """A name of the experiment in both languages."""
+    return text(english, method.zh.get(english, english))
 
 
 def study_of(method: MethodResult, claim: ClaimResult) -> StudyResult:

@@ -9,6 +9,7 @@ from typing import Literal
 from markupsafe import Markup, escape
 
 from gezhi.lab.record import StudyResult, Words
+from gezhi.lab.report_numbers import exact_number
 
 Lang = Literal["en", "zh"]
 
@@ -22,9 +23,9 @@ MARKS = {"supported": "S", "refuted": "R", "inconclusive": "I", "not asked": "N"
 YOURS = Words(en="Your run", zh="本次运行")
 REFERENCE = Words(en="Reference run", zh="参考运行")
 VARIES = {
-    "seed": Words(en="re-drawn seeds", zh="种子重抽"),
+    "seed": Words(en="redrawn seeds", zh="种子重抽"),
     "items": Words(en="fixed test set, over its items", zh="固定测试集，逐条统计"),
-    "both": Words(en="fixed test set, re-drawn training", zh="固定测试集，训练重抽"),
+    "both": Words(en="fixed test set, redrawn training", zh="固定测试集，训练重抽"),
     "nothing": Words(en="", zh=""),
 }
 ROUNDS = Words(en="interleaved rounds on one machine", zh="同一机器上交错计时")
@@ -80,6 +81,12 @@ def replicates(study: StudyResult, items: int) -> Words:
     if study.varies == "items":
         return count(items, "item", "条")
     return count(len(study.seeds), "seed", "个种子")
+
+
+def brief(seconds: float) -> str:
+    """`0.41 ms`, `54 ms`, `1.2 s`: a time in the unit that suits it."""
+    factor, unit = (1e6, "µs") if seconds < 1e-4 else (1e3, "ms") if seconds < 0.1 else (1.0, "s")
+    return f"{exact_number(seconds * factor, digits=2)}\u00a0{unit}"
 
 
 def duration(seconds: float) -> Words:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import gezhi
 from gezhi._catalogue import PACKAGE, methods
@@ -42,20 +43,19 @@ def method_result(stem: str, plan: Plan, outcome: Outcome, looks: int, where: En
     claims: list[ClaimResult] = []
     studies: list[StudyResult] = []
     for study in experiment.studies:
-        reason = None if study.name in asked else why_not_asked(plan, study)
-        key = (stem, study.name)
-        for kind, text in (("missing", outcome.missing.get(key)), ("failed", outcome.failed.get(key))):
-            reason = _problem(kind, text) if text else reason
-        measured = outcome.cells.get(key, {}) if reason is None else {}
-        claims += claim_results(plan, study, measured, reason, level)
-        studies.append(study_result(plan, study, measured, reason))
+        unasked = None if study.name in asked else why_not_asked(plan, study)
+        reasons = reasons_by_case(plan, outcome, stem, study, unasked)
+        cells = outcome.cells.get((stem, study.name), {})
+        measured = {key: cell for key, cell in cells.items() if reasons.get(key[0]) is None}
+        claims += claim_results(plan, study, measured, reasons, level)
+        studies.append(study_result(plan, study, measured, reasons))
     return MethodResult(
         stem=stem,
         wing=method.wing if method else "",
         title=title,
         articles=list(method.articles) if method else [],
         budget=plan.budget,  # type: ignore[arg-type]
-        seeds=max((len(s.replicates(plan.budget, plan.seeds)) for s in experiment.studies), default=1),
+        seeds=plan.replicates(stem),
         looks=looks,
         data=Path(plan.data.path).name if plan.data else None,
         when=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -69,21 +69,37 @@ def method_result(stem: str, plan: Plan, outcome: Outcome, looks: int, where: En
     )
 
 
+Reasons = Mapping[str | None, Words | None]  # why a case was not measured; None stands for a study without cases
+
+
+def reasons_by_case(plan: Plan, outcome: Outcome, stem: str, study: Study, unasked: Words | None) -> Reasons:
+    """Why each case of a study has no figures, or None where it has."""
+    found: dict[str | None, Words | None] = {None: unasked}
+    for case in plan.cases(study):
+        found[case] = unasked
+        for kind, texts in (("missing", outcome.missing), ("failed", outcome.failed)):
+            text = texts.get((stem, study.name, case))
+            found[case] = _problem(kind, text) if text else found[case]
+    return found
+
+
 def claim_results(
-    plan: Plan, study: Study, cells: Mapping[Any, Any], reason: Words | None, level: float
+    plan: Plan, study: Study, cells: Mapping[Any, Any], reasons: Reasons, level: float
 ) -> list[ClaimResult]:
-    """Every claim of a study in every case it speaks of."""
+    """Every claim of a study in every case it speaks of; a trend over cases needs them all."""
     seeds = study.replicates(plan.budget, plan.seeds)
     names = plan.cases(study)
     cases = dict(study.cases) if plan.data is None else dict.fromkeys(names)
     judged = Judged(study, {k: c["metrics"] for k, c in cells.items()}, seeds, cases, level)
     found = []
     for claim in study.claims:
-        elsewhere = claim.at is not None and plan.data is not None
-        why = reason or (NOT_OF_YOUR_DATA if elsewhere else None) or (NO_VERDICTS if plan.budget == "smoke" else None)
+        elsewhere = plan.data is not None and (claim.at is not None or claim.along_cases)
         where: Sequence[str | None] = [claim.at] if claim.at else [None] if claim.along_cases else names
         for case in where or [None]:
-            tests = judged.claim(claim, case) if cells and not elsewhere else []
+            spoken_of = reasons.values() if claim.along_cases else [reasons.get(case)]
+            why = next(filter(None, spoken_of), None) or (NOT_OF_YOUR_DATA if elsewhere else None)
+            tests = judged.claim(claim, case) if why is None else []
+            why = why or (NO_VERDICTS if plan.budget == "smoke" else None)
             single = case if len(study.cases) != 1 or plan.data else None
             found.append(result(study, claim, single, tests=tests, not_asked=why, level=level, seeds=len(seeds)))
     return found
@@ -107,7 +123,7 @@ def _problem(kind: str, text: str) -> Words:
     return Words(en=f"the measurement failed: {text}", zh=f"测量失败:{text}")
 
 
-def study_result(plan: Plan, study: Study, cells: Mapping[Any, Any], reason: Words | None) -> StudyResult:
+def study_result(plan: Plan, study: Study, cells: Mapping[Any, Any], reasons: Reasons) -> StudyResult:
     seeds, cases = study.replicates(plan.budget, plan.seeds), plan.cases(study)
     complete = {case for case in cases if all((case, arm, seed) in cells for arm in study.arms for seed in seeds)}
     replicates = {
@@ -115,7 +131,7 @@ def study_result(plan: Plan, study: Study, cells: Mapping[Any, Any], reason: Wor
         for case in cases if case in complete
     }  # fmt: skip
     cost = {
-        case: {arm: Compute(**{name: median_cost(cells, case, arm, name) for name in Compute.model_fields})
+        case: {arm: Compute.model_validate({name: median_cost(cells, case, arm, name) for name in Compute.model_fields})
                for arm in study.arms}
         for case in cases if case in complete
     }  # fmt: skip
@@ -130,7 +146,7 @@ def study_result(plan: Plan, study: Study, cells: Mapping[Any, Any], reason: Wor
         size=repr(study.sizes.get(plan.budget)),
         replicates=replicates,
         compute=cost,
-        reason=reason,
+        reason=None if complete else next(filter(None, reasons.values()), None),
     )
 
 
@@ -138,13 +154,14 @@ def _series(metrics: Sequence[Mapping[str, Any]], study: Study) -> dict[str, lis
     """Each metric's number per seed; arrays over test items become their mean, profiles of exact studies stay."""
 
     def reduced(value: Any) -> Any:
-        array = np.asarray(value, dtype=float)
+        array: NDArray[np.float64] = np.asarray(value, dtype=float)
         if array.ndim and study.exact:
             return [float(v) if np.isfinite(v) else None for v in array]
         mean = float(array.mean()) if array.size else float("nan")
         return mean if np.isfinite(mean) else None
 
-    return {name: [reduced(cell[name]) for cell in metrics] for name in metrics[0]}
+    common = [name for name in metrics[0] if all(name in cell for cell in metrics)]
+    return {name: [reduced(cell[name]) for cell in metrics] for name in common}
 
 
 def with_q_values(record: Record) -> Record:
@@ -173,7 +190,9 @@ def environment() -> Environment:
 
 
 def _commit() -> str | None:
-    """Short hash of the repository that the package runs from, if it is one."""
+    """Short hash of gezhi's repository, where the package runs from it; another may hold the environment."""
+    if not (PACKAGE.parents[1] / ".git").exists():
+        return None
     try:
         call = ["git", "-C", str(PACKAGE), "rev-parse", "--short", "HEAD"]
         return subprocess.run(call, capture_output=True, text=True, check=True).stdout.strip() or None

@@ -5,12 +5,15 @@ from __future__ import annotations
 import random
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from statistics import median
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -18,10 +21,10 @@ from joblib import Parallel, delayed, parallel_config
 from threadpoolctl import threadpool_limits
 
 from gezhi._checks import check_choice, check_number, invalid
-from gezhi.data import DataUnavailable, load
-from gezhi.lab.cells import Data, Job, read, write
+from gezhi.data import KINDS, DataUnavailable, load
+from gezhi.lab.cells import Data, Job, plain, read, write
 from gezhi.lab.clock import ComputeMeter
-from gezhi.lab.study import BUDGETS, Study, load_experiment
+from gezhi.lab.study import BUDGETS, FIRST_SEED, Study, load_experiment
 
 Event = Callable[[str, str], None]  # ("job" | "note", text)
 
@@ -60,6 +63,10 @@ class Plan:
     def cases(self, study: Study) -> list[str]:
         return list(study.cases) if self.data is None else [Path(self.data.path).name]
 
+    def replicates(self, stem: str) -> int:
+        """Most replicates of any study that is measured."""
+        return max((len(study.replicates(self.budget, self.seeds)) for study in self.studies(stem)), default=1)
+
     def planned(self) -> list[Job]:
         """Every job of the run, timed ones last and by rounds."""
         found = []
@@ -75,11 +82,11 @@ class Plan:
 
 @dataclass
 class Outcome:
-    """What came of a run's jobs: the cells, and why some are missing."""
+    """What came of a run's jobs: cells of each (stem, study), and why those of a (stem, study, case) are missing."""
 
     cells: dict[tuple[str, str], dict[tuple[str, str, int], dict[str, Any]]] = field(default_factory=dict)
-    missing: dict[tuple[str, str], str] = field(default_factory=dict)
-    failed: dict[tuple[str, str], str] = field(default_factory=dict)
+    missing: dict[tuple[str, str, str], str] = field(default_factory=dict)
+    failed: dict[tuple[str, str, str], str] = field(default_factory=dict)
 
 
 def execute(plan: Plan, on_event: Event = silent) -> Outcome:
@@ -92,13 +99,19 @@ def execute(plan: Plan, on_event: Event = silent) -> Outcome:
     todo = [left for job in jobs if (left := missing_arms(job, on_event)).arms]
     on_event("plan", f"{len(todo)}/{len(jobs)}")
     outcome = Outcome()
-    alone = {(stem, s.name): s for stem in plan.stems for s in plan.studies(stem) if s.alone}
+    alone = {(stem, s.name) for stem in plan.stems for s in plan.studies(stem) if s.alone}
     beside = [job for job in todo if (job.stem, job.study) not in alone]
-    for job, problem in (*_in_parallel(plan, beside), *_one_by_one(job for job in todo if job not in set(beside))):
+    timed = [job for job in todo if (job.stem, job.study) in alone]
+    told: set[tuple[str, str, str]] = set()
+    for job, problem, warned in chain(_in_parallel(plan, beside), _one_by_one(timed)):
         on_event("job", f"{job.stem} · {job.study}")
+        for category, text in warned.items():
+            if (job.stem, job.study, category) not in told:
+                on_event("note", f"{job.stem}, {job.study}: {category}: {text}")
+            told.add((job.stem, job.study, category))
         if problem:
             kind, text = problem
-            getattr(outcome, kind)[job.stem, job.study] = text
+            getattr(outcome, kind)[job.stem, job.study, job.case] = text
             on_event("note", f"{job.stem}, {job.study}: {text}")
     for job in jobs:
         for arm in job.arms:
@@ -109,11 +122,13 @@ def execute(plan: Plan, on_event: Event = silent) -> Outcome:
 
 
 def missing_arms(job: Job, on_event: Event) -> Job:
-    """The job with the arms that have no sound result on disk."""
+    """The job with the arms that have no sound result on disk, or one from before a claim asked for more."""
+    study = load_experiment(job.stem).study(job.study)
     left = []
     for arm in job.arms:
         try:
-            if read(job.path(arm)) is None:
+            cell = read(job.path(arm))
+            if cell is None or asked_metrics(study, arm, job.case) - set(cell["metrics"]):
                 left.append(arm)
         except ValueError as error:
             on_event("note", f"{job.stem}, {job.study}: {error}; measured again")
@@ -121,10 +136,18 @@ def missing_arms(job: Job, on_event: Event) -> Job:
     return replace(job, arms=tuple(left))
 
 
+def asked_metrics(study: Study, arm: str, case: str) -> set[str]:
+    """What the claims need to know of an arm in a case."""
+    here = (claim for claim in study.claims if claim.at in (None, case) or claim.along_cases)
+    numbers = (test.number for claim in here for test in claim.all_tests)
+    return {number.metric for number in numbers if arm in (number.arm, number.than)}
+
+
 Problem = tuple[str, str] | None
+Done = tuple[Job, Problem, Mapping[str, str]]  # and the warnings: category to the first text
 
 
-def _in_parallel(plan: Plan, jobs: Sequence[Job]) -> Iterator[tuple[Job, Problem]]:
+def _in_parallel(plan: Plan, jobs: Sequence[Job]) -> Iterator[Done]:
     if plan.jobs == 1 and plan.backend == "loky":
         yield from _one_by_one(jobs)
         return
@@ -133,29 +156,39 @@ def _in_parallel(plan: Plan, jobs: Sequence[Job]) -> Iterator[tuple[Job, Problem
         yield from parallel(delayed(measured)(job) for job in jobs)
 
 
-def _one_by_one(jobs: Sequence[Job] | Iterator[Job]) -> Iterator[tuple[Job, Problem]]:
+def _one_by_one(jobs: Sequence[Job]) -> Iterator[Done]:
     for job in jobs:
         yield measured(job)
 
 
-def measured(job: Job) -> tuple[Job, Problem]:
+_IN_THIS_PROCESS = Lock()  # threads of one process would share generators, caches and thread limits
+
+
+def measured(job: Job) -> Done:
     """Measure and store every arm of a job; a problem is told, not raised, so that the run goes on.
 
     Only OSError from storing a cell is raised: it concerns the folder, not the experiment.
     """
+    with _IN_THIS_PROCESS, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        problem = _measured_arms(job)
+    return job, problem, {w.category.__name__: str(w.message) for w in reversed(caught)}
+
+
+def _measured_arms(job: Job) -> Problem:
     study = load_experiment(job.stem).study(job.study)
     for arm in job.arms:
         try:
             with fixed_threads(study.threads if study.alone else 1):
                 cell = measure_arm(study, arm, load_case(job.stem, job.study, job.case, job.data), job)
         except DataUnavailable as error:
-            return job, ("missing", str(error))
+            return "missing", str(error)
         except Exception as error:
             where = traceback.extract_tb(error.__traceback__)[-1]
             place = f"{Path(where.filename).name}, line {where.lineno}"
-            return job, ("failed", f"{type(error).__name__}: {error} ({place})")
+            return "failed", f"{type(error).__name__}: {error} ({place})"
         write(job.path(arm), cell)
-    return job, None
+    return None
 
 
 def measure_arm(study: Study, arm: str, case: Any, job: Job) -> dict[str, Any]:
@@ -168,10 +201,15 @@ def measure_arm(study: Study, arm: str, case: Any, job: Job) -> dict[str, Any]:
     else:
         with meter:
             metrics = study.measure(study.arms[arm], case, job.seed, study.sizes[job.budget])
-    cell = {"metrics": dict(metrics), "seconds": time.perf_counter() - start}
-    for name in ("evaluations", "parameters"):  # measure may count what the meter cannot see
-        cell[name] = cell["metrics"].pop(name, getattr(meter, name, None))
-    return cell
+    seconds = time.perf_counter() - start
+    found = {name: plain(name, value) for name, value in metrics.items()}
+    asked = asked_metrics(study, arm, job.case)
+    if asked - set(found):
+        must = f"give {', '.join(sorted(asked - set(found)))} for {arm!r}, which claims ask for"
+        raise invalid("measure", must, ", ".join(found) or "nothing")
+    # measure may count what the meter cannot see
+    counts = {name: found.get(name, getattr(meter, name, None)) for name in ("evaluations", "parameters")}
+    return {"metrics": {k: v for k, v in found.items() if k in asked or k not in counts}, "seconds": seconds, **counts}
 
 
 @lru_cache(maxsize=2)
@@ -182,7 +220,10 @@ def load_case(stem: str, study_name: str, case: str, data: Data | None) -> Any:
         assert study.accepts is not None
         return load(study.accepts, Path(data.path), label=data.label)
     value = study.cases[case]
-    return value() if callable(value) else value
+    if not callable(value):
+        return value
+    seed_everything(FIRST_SEED)  # the same case in every worker, though it draws from a global generator
+    return value()
 
 
 def seed_everything(seed: int) -> None:
@@ -201,17 +242,18 @@ def fixed_threads(count: int) -> Iterator[None]:
 
     before = torch.get_num_threads()
     torch.set_num_threads(count)
-    with threadpool_limits(count):
-        yield
-    torch.set_num_threads(before)
+    try:
+        with threadpool_limits(count):
+            yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def kind_fits(kind: str, path: str) -> bool:
-    """Whether a file of this name can be of the kind: an npz holds arrays, the other kinds are text or tables."""
-    suffixes = {"probabilities": {".npz"}, "images": {".npz", ".gz", ".idx", ""}, "edges": {".csv", ".tsv", ".graphml"},
-                "features": {".csv", ".parquet"}, "pairs": {".tsv"}, "texts": {".txt"},
-                "labelled texts": {".tsv"}}  # fmt: skip
-    return Path(path).suffix.lower() in suffixes[kind]
+    """Whether a file of this name, or a folder, can be of the kind."""
+    if Path(path).is_dir():
+        return "" in KINDS[kind].endings
+    return path.lower().endswith(tuple(ending for ending in KINDS[kind].endings if ending))
 
 
 def median_cost(

@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any, Literal
 
 from gezhi._checks import check_choice, invalid
+from gezhi.data.kinds import KINDS
 from gezhi.lab.claims import Claim
 from gezhi.lab.figures import Figure
 
@@ -57,10 +58,15 @@ class Study:
 
     def __post_init__(self) -> None:
         check_choice("varies", self.varies, ("seed", "items", "both", "nothing"))
-        for budget in (*self.sizes, *self.seeds):
-            check_choice("sizes", budget, BUDGETS)
-        if len(self.arms) < 2 and self.varies != "nothing":
+        for argument, budgets in (("sizes", self.sizes), ("seeds", self.seeds)):
+            for budget in budgets:
+                check_choice(f"{argument} of {self.name!r}", budget, BUDGETS)
+        if len(self.arms) < (1 if self.exact else 2):
             raise invalid(f"arms of {self.name!r}", "hold a baseline and what is compared with it", list(self.arms))
+        if self.accepts is not None:
+            check_choice(f"accepts of {self.name!r}", self.accepts, KINDS)
+        elif not self.cases:
+            raise invalid(f"cases of {self.name!r}", "hold a case, or accepts a data kind", "neither")
         for claim in self.claims:
             self._check_claim(claim)
 
@@ -73,6 +79,19 @@ class Study:
                 raise invalid(f"arm of claim {claim.id!r}", f"be one of {list(self.arms)}", arm)
             if number.how == "difference" and self.varies != "nothing" and 0 in (test.low, test.high):
                 raise invalid(f"margin of claim {claim.id!r}", "not be 0", 0, "State the smallest gain worth having.")
+        if claim.along_cases:
+            self._check_trend(claim)
+
+    def _check_trend(self, claim: Claim) -> None:
+        if claim.at is None and any(test.number.how != "exponent" for test in claim.all_tests):
+            raise invalid(f"at of claim {claim.id!r}", "name the case of the tests beside the exponent", None)
+        try:
+            numbers = case_numbers(self.cases)
+        except (TypeError, ValueError):
+            numbers = []
+        if len(set(numbers)) < 2 or min(numbers) <= 0:
+            must = "be two positive numbers at least, or names that end in '= number'"
+            raise invalid(f"cases of {self.name!r}", must, list(self.cases), "Its exponent is a slope along them.")
 
     @property
     def exact(self) -> bool:
@@ -106,11 +125,16 @@ class Experiment:
         return next(study for study in self.studies if study.name == name)
 
 
+def case_numbers(cases: Mapping[str, Any]) -> list[float]:
+    """The numbers along which an exponent is fitted: the cases' values, or what follows `=` in their names."""
+    return [float(v) if isinstance(v, int | float) else float(name.split("=")[-1]) for name, v in cases.items()]
+
+
 @lru_cache(maxsize=64)
 def load_experiment(stem: str) -> Experiment:
     """The `EXPERIMENT` of `gezhi.experiments.<stem>` (or of the module, for a dotted name)."""
     module = importlib.import_module(experiment_module(stem))
-    experiment = module.EXPERIMENT
+    experiment = getattr(module, "EXPERIMENT", None)
     if not isinstance(experiment, Experiment):
         raise invalid(f"EXPERIMENT of {module.__name__}", "be a gezhi.lab.Experiment", type(experiment).__name__)
     return experiment

@@ -20,7 +20,7 @@ from torch import Tensor
 from gezhi._checks import check_number, invalid
 
 Kernel = Callable[[Tensor], Tensor]
-Scale = Callable[["int | Tensor"], "float | Tensor"]
+Scale = Callable[["int | Tensor"], "int | float | Tensor"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,8 +28,7 @@ class Mask:
     """Who may attend to whom, as a rule: a key is visible when every part allows it. The matrix is built where needed.
 
     Args:
-        causal: the last query sees all keys and each earlier one a key less, so that with cached keys (n_k > n_q) the
-            queries are the newest tokens.
+        causal: the last query sees all keys, each earlier one a key less; with cached keys queries are the newest.
         prefix: so many keys from the first on are visible to all queries of a causal mask (UniLM).
         keys: True where the key is a token and not padding, on whichever side.
         dense: anything else; broadcasts to (batch, heads, n_q, n_k), True where the query may attend.
@@ -69,8 +68,8 @@ class Mask:
 
     def visible(self, n_q: int, n_k: int, device: torch.device | None = None) -> int | Int[Tensor, "*heads _ 1"]:
         """How many keys each query sees; an int where nothing is hidden. O(batch · (n_q + n_k)) without `dense`."""
-        if self.dense is not None:
-            allowed = torch.as_tensor(self.tensor(n_q, n_k))
+        allowed = None if self.dense is None else self.tensor(n_q, n_k)
+        if allowed is not None:
             return allowed.expand(*allowed.shape[:-1], n_k).sum(-1, keepdim=True)
         if not self._cuts(n_q, n_k):
             return n_k if self.keys is None else self.keys.sum(-1)[:, None, None, None]
@@ -88,8 +87,7 @@ class Mask:
         """Under `causal` and `prefix` query i sees exactly the keys j < limit[i]."""
         if n_q > n_k:
             raise invalid("query", f"have at most as many tokens as key ({n_k}) under a causal mask", n_q)
-        owner = self.keys if self.keys is not None else self.dense
-        device = device if owner is None else owner.device
+        device = next((part.device for part in (self.keys, self.dense) if part is not None), device)
         return torch.arange(n_k - n_q + 1, n_k + 1, device=device).clamp(min=self.prefix)
 
 
@@ -122,8 +120,7 @@ def _divide(scores: Tensor, normaliser: Kernel) -> Tensor:
     if scores.shape[-1]:
         peak = raised.detach().amax(-1, keepdim=True)
         raised = (raised - peak.masked_fill(peak == -math.inf, 0)).exp()
-    # The largest term is exactly 1, so only the normaliser of an empty row lies below 1.
-    return (raised / normaliser(raised).clamp(min=1)).to(scores.dtype)
+    return (raised / normaliser(raised).clamp(min=1)).to(scores.dtype)  # the peak adds 1: below 1 only in empty rows
 
 
 def dot_product_attention(
@@ -133,7 +130,7 @@ def dot_product_attention(
     *,
     mask: Mask | Tensor | None = None,
     bias: Tensor | None = None,
-    scale: float | Tensor | Scale | None = None,
+    scale: int | float | Tensor | Scale | None = None,
     kernel: Kernel = softmax,
     gate: Tensor | None = None,
     rotate: Callable[[Tensor, int], Tensor] | None = None,
@@ -148,7 +145,7 @@ def dot_product_attention(
         kernel: from scores (hidden ones -inf) to weights.
         gate: multiplies the weights after the kernel, (heads, n_q, n_k); like other kernels it needs O(n_q n_k) memory.
         rotate: `rotate(x, start)` turns tokens at the positions start, start + 1, …; it gets query and key.
-    Returns: one row per query, in the query's dtype.
+    Returns: a row per query, in its dtype.
     Errors: ValueError where shapes disagree, TypeError for a bias or a mask of the wrong dtype.
     Example:
         >>> tokens = torch.eye(2).reshape(1, 1, 2, 2)
@@ -156,10 +153,11 @@ def dot_product_attention(
         tensor([[1.0000, 0.0000], [0.2689, 0.7311]])
     """
     n_q, n_k = query.shape[-2], key.shape[-2]
-    if query.shape[-1] != key.shape[-1]:
-        raise invalid("key", f"have the query's width {query.shape[-1]}", key.shape[-1])
-    if n_k != value.shape[-2]:
-        raise invalid("value", f"have one row per key, {n_k}", value.shape[-2])
+    if query.shape[-1] != key.shape[-1] or n_k != value.shape[-2]:
+        found = ", ".join(str(tuple(x.shape)) for x in (query, key, value))
+        raise invalid("query, key, value", "have the shapes (…, n_q, dim), (…, n_k, dim), (…, n_k, width)", found)
+    if bias is not None and not bias.is_floating_point():
+        raise invalid("bias", "be floating point", bias.dtype, "Pass who may attend as mask.", kind=TypeError)
     rule = as_mask(mask)
     if rotate is not None:
         query, key = rotate(query, n_k - n_q), rotate(key, 0)
@@ -174,7 +172,7 @@ def dot_product_attention(
     return (weights if gate is None else weights * gate) @ value
 
 
-def _scaled(query: Tensor, scale: float | Tensor | Scale | None, mask: Mask, n_k: int) -> tuple[Tensor, float]:
+def _scaled(query: Tensor, scale: int | float | Tensor | Scale | None, mask: Mask, n_k: int) -> tuple[Tensor, float]:
     """What varies goes on the query, so that cached keys stay valid; a plain number is left to the fused kernel."""
     number = 1 / math.sqrt(query.shape[-1]) if scale is None or callable(scale) else 1.0
     if callable(scale):

@@ -30,11 +30,11 @@ __all__ = [
 
 
 @overload
-def entropy_invariant_scale(n_keys: int, *, train_len: float = ..., clip: bool = ...) -> float: ...
+def entropy_invariant_scale(n_keys: int, *, train_len: int | float = ..., clip: bool = ...) -> float: ...
 @overload
-def entropy_invariant_scale(n_keys: Tensor, *, train_len: float = ..., clip: bool = ...) -> Tensor: ...
+def entropy_invariant_scale(n_keys: Tensor, *, train_len: int | float = ..., clip: bool = ...) -> Tensor: ...
 def entropy_invariant_scale(
-    n_keys: int | Real[Tensor, "*rows"], *, train_len: float = 512, clip: bool = False
+    n_keys: int | Real[Tensor, "*rows"], *, train_len: int | float = 512, clip: bool = False
 ) -> float | Float[Tensor, "*rows"]:
     r"""Factor on the logits of a query that sees `n_keys` keys, relative to the usual $1/\sqrt d$.
 
@@ -87,7 +87,7 @@ class EntropyInvariantScale(torch.nn.Module):
 
     def __init__(
         self,
-        train_len: float = 512,
+        train_len: int | float = 512,
         clip: bool = False,
         mode: Literal["row", "sequence"] = "row",
         learnable: bool | int = False,
@@ -98,7 +98,7 @@ class EntropyInvariantScale(torch.nn.Module):
         self.train_len, self.clip, self.mode = train_len, clip, mode
         self.gain = torch.nn.Parameter(torch.ones(int(learnable), 1, 1)) if learnable else None
 
-    def forward(self, n_keys: int | Real[Tensor, "*heads queries 1"]) -> float | Float[Tensor, "*heads _ 1"]:
+    def forward(self, n_keys: int | Real[Tensor, "*heads queries 1"]) -> float | Float[Tensor, "*factors"]:
         """The factor on 1/√d for queries that see so many keys."""
         if self.mode == "sequence" and isinstance(n_keys, Tensor):
             n_keys = n_keys.amax(-2, keepdim=True)
@@ -120,7 +120,7 @@ def entropy_invariant_softmax(
     logits: Float[Tensor, "*heads queries keys"],
     mask: Mask | Tensor | None = None,
     *,
-    train_len: float = 512,
+    train_len: int | float = 512,
     clip: bool = False,
 ) -> Float[Tensor, "*heads queries keys"]:
     r"""Softmax over the visible keys of logits times the factor (5): the weights of attention, for logits at hand.

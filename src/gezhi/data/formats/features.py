@@ -61,7 +61,7 @@ def read_parquet(path: Path, label: str | None) -> Features:
         first = str(error).splitlines()[0]
         raise fault(path, f"a file that cannot be read ({first})", "Parquet", "Write it again.") from None
     labels = ["" if value is None else str(value) for value in frame[columns[target]].to_list()]
-    X = frame.drop(columns[target]).cast(pl.Float64).to_numpy()
+    X = frame.drop(columns[target]).cast(pl.Float64).to_numpy(writable=True)
     return assembled(path, X, labels, columns, target, lambda row: f"row {row + 1}")
 
 

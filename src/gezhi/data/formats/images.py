@@ -77,7 +77,7 @@ def idx_array(path: Path, file: BinaryIO | gzip.GzipFile, axes: int) -> NDArray[
     if len(data) < size or file.read(1) or size == 0:
         found = f"{len(data):,} bytes" if len(data) < size or not size else f"more than {size:,} bytes"
         raise fault(path, f"{found} after the head", f"{size:,} for {shape}, above 0", "Copy it again.")
-    return np.frombuffer(data, np.uint8).reshape(shape)
+    return np.frombuffer(data, np.uint8).reshape(shape).copy()  # writable, as torch wants it
 
 
 def classified(labels: Codes) -> tuple[Codes, tuple[str, ...]]:

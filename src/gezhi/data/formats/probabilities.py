@@ -36,7 +36,8 @@ def probabilities(path: Path, name: str, values: NDArray[Any]) -> Floats:
     bad = np.flatnonzero(~((rows >= 0).all(axis=1) & (abs(rows.sum(axis=1) - 1) <= TOLERANCE)))
     if len(bad):
         row = rows[bad[0]]
-        found = f"NaN or {row.min():g}" if not (row >= 0).all() else f"a sum of {row.sum():.6g}"
+        wrong = row[~(row >= 0)]
+        found = f"{wrong[0]:g}" if len(wrong) else f"a sum of {row.sum():.6g}"
         fix = "Pass probabilities: the softmax of logits, percentages divided by 100."
         raise fault(path, found, f"numbers from 0 that sum to 1 (within {TOLERANCE:g})", fix,
                     at=f"array {name!r}, row {bad[0] + 1}")  # fmt: skip

@@ -71,8 +71,11 @@ def how_to_get(source: Source) -> str:
         return ""
     if package.form != "deb":
         return f"gezhi data get {source.name}"
-    folder = shlex.quote(str(folder_for(package)))
-    return f"mkdir -p {folder} && cd {folder} && apt-get download {package.name} && dpkg-deb -x {package.name}_*.deb ."
+    folder, archive = shlex.quote(str(folder_for(package))), f"{package.name}_*.deb"
+    return (
+        f"mkdir -p {folder} && cd {folder} && apt-get download {package.name} && "
+        f"dpkg-deb --fsys-tarfile {archive} | tar -x ./{package.root} && rm {archive}"
+    )
 
 
 def describe() -> list[dict[str, Any]]:

