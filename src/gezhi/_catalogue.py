@@ -71,9 +71,7 @@ def _has_header(path: Path) -> bool:
 def _method(path: Path, wing: str) -> Method:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     docstring = ast.get_docstring(tree) or ""
-    fields = dict(
-        re.findall(r"^(Title|Tags|Articles|Page|Notation): +(.+?)$(?=\n[A-Z][a-z]+:|\Z|\n\n)", docstring, re.M | re.S)
-    )
+    fields = dict(FIELD.findall(docstring))
     missing = {"Title", "Tags", "Articles", "Page"} - set(fields)
     if missing:
         raise invalid(f"header of {wing}/{path.name}", "have Title, Tags, Articles and Page", f"no {sorted(missing)}")

@@ -54,6 +54,8 @@ def one_sentence() -> Iterator[None]:
     except KeyboardInterrupt:
         typer.echo("\nInterrupted. What was measured is kept; run the same command again to go on.", err=True)
         raise typer.Exit(130) from None
+    except BrokenPipeError:
+        raise  # whoever reads our output has enough: Click ends quietly
     except (ValueError, TypeError, DataUnavailable, ModuleNotFoundError) as error:
         fail(str(error))
     except OSError as error:
@@ -81,9 +83,9 @@ def root(
 @app.command("list", rich_help_panel=LAB, epilog=EXAMPLES["list"])
 def list_(json: Json = False) -> None:
     """List the methods: title, wing, and how the claims of the reference run ended."""
-    from gezhi.cli import show
-
     with one_sentence():
+        from gezhi.cli import show
+
         show.print_list(json)
 
 
@@ -95,9 +97,9 @@ def show(
     json: Json = False,
 ) -> None:
     """Show a method: question, formulas, claims and their verdicts in the reference run."""
-    from gezhi.cli import show as printing
-
     with one_sentence():
+        from gezhi.cli import show as printing
+
         printing.print_method(method, lang.value, open_page, json)
 
 
@@ -118,9 +120,9 @@ def run(
     json: Json = False,
 ) -> None:
     """Measure the claims of methods, on built-in data or on yours, and write a report."""
-    from gezhi.cli.run import Request, run_and_print
-
     with one_sentence():
+        from gezhi.cli.run import Request, run_and_print
+
         request = Request(tuple(methods or ()), every, budget.value, seeds, jobs, data, label, out, backend, lang.value)
         raise typer.Exit(run_and_print(request, sys.argv[1:], json))
 
@@ -134,9 +136,9 @@ def report(
     json: Json = False,
 ) -> None:
     """Write the report of a run again, or compare the verdicts of two runs."""
-    from gezhi.cli import report as printing
-
     with one_sentence():
+        from gezhi.cli import report as printing
+
         if diff:
             printing.print_difference(*diff, as_json=json)
         elif folder is None:
@@ -152,19 +154,19 @@ app.add_typer(data_app, name="data", rich_help_panel=TOOLS)
 @data_app.callback()
 def data_list(context: typer.Context, json: Json = False) -> None:
     """List the data sets at hand and how to get the others."""
-    from gezhi.cli import data as printing
-
     if context.invoked_subcommand is None:
         with one_sentence():
+            from gezhi.cli import data as printing
+
             printing.print_sources(json)
 
 
-@data_app.command("get")
+@data_app.command("get", epilog=EXAMPLES["data"])
 def data_get(name: Annotated[str, typer.Argument(help="A name from `gezhi data`.")]) -> None:
     """Fetch a data set into the cache: one pinned file, its hash checked."""
-    from gezhi.cli import data as printing
-
     with one_sentence():
+        from gezhi.cli import data as printing
+
         printing.get(name)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from gezhi import data
@@ -22,13 +23,14 @@ def print_sources(as_json: bool) -> None:
     for row in sources:
         here = "yes" if row["available"] else "no"
         how = "" if row["available"] else row["how_to_get"]
-        table.add_row(row["name"], row["kind"], str(row["rows"]), row["licence"], here, how)
+        rows = "" if row["rows"] is None else str(row["rows"])
+        table.add_row(row["name"], row["kind"], rows, row["licence"], here, escape(how))
     Console().print(table)
 
 
 def get(name: str) -> None:
     """Fetch a source into the cache."""
     console = Console(stderr=True)
-    with console.status(f"fetching {name}"):
+    with console.status(f"fetching {escape(name)}"):
         path = data.fetch(name)
-    Console().print(str(path), highlight=False, soft_wrap=True)
+    Console().print(str(path), highlight=False, soft_wrap=True, markup=False)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal, cast
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from gezhi.lab.conduct import reference_run
@@ -17,7 +18,7 @@ def rewrite(folder: Path, output: Path, lang: str) -> None:
     from gezhi.lab.report import write_report
 
     write_report(load(folder), reference_run(), output, cast(Literal["en", "zh"], lang))
-    Console().print(f"Report: {output}", highlight=False, soft_wrap=True)
+    Console().print(f"Report: {output}", highlight=False, soft_wrap=True, markup=False)
 
 
 def print_difference(left: Path, right: Path, *, as_json: bool) -> None:
@@ -30,7 +31,7 @@ def print_difference(left: Path, right: Path, *, as_json: bool) -> None:
         return
     table = Table(box=None, pad_edge=False)
     for name in ("claim", str(left), str(right)):
-        table.add_column(name)
+        table.add_column(escape(name))
     for row in rows:
-        table.add_row(f"{row['stem']}: {row['text']}", *(v or "absent" for v in row["verdicts"]))
+        table.add_row(escape(f"{row['stem']}: {row['text']}"), *(v or "absent" for v in row["verdicts"]))
     Console().print(table if rows else "The runs agree in every verdict.")

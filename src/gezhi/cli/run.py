@@ -5,17 +5,19 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, cast
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from gezhi import _catalogue
 from gezhi._checks import invalid
 from gezhi.cli.words import claim_text, estimate_text
+from gezhi.data import load
 from gezhi.lab.cells import Data
 from gezhi.lab.conduct import conduct
 from gezhi.lab.record import Record
@@ -44,7 +46,8 @@ class Request:
         """The checked plan; ValueError says which option does not hold."""
         if self.every == bool(self.methods):
             raise invalid("METHOD", "name methods, or be --all", " ".join(self.methods) or "nothing")
-        stems = list(_catalogue.methods()) if self.every else [_catalogue.find(stem).stem for stem in self.methods]
+        asked = _catalogue.methods() if self.every else dict.fromkeys(self.methods)
+        stems = [_catalogue.find(stem).stem for stem in asked]
         if self.label and not self.data:
             raise invalid("--label", "come with --data", repr(self.label))
         data = None
@@ -53,22 +56,26 @@ class Request:
                 raise invalid("--data", "be an existing file", str(self.data))
             data = Data.of(self.data.resolve(), self.label)
         plan = Plan(stems, self.out.resolve(), self.budget, self.seeds, self.jobs, data, self.backend)
-        self._check_data(plan)
-        return plan
+        return plan if data is None else replace(plan, kinds=kinds_of(data, plan))
 
-    def _check_data(self, plan: Plan) -> None:
-        """Refuse a file that no study takes, and read it once, so that its faults show before the run."""
-        if plan.data is None:
-            return
-        from gezhi.data import load
 
-        wanted = {s.accepts for stem in plan.stems for s in load_experiment(stem).studies if s.accepts}
-        kinds = {study.accepts for stem in plan.stems for study in plan.studies(stem)}
-        if not kinds:
-            takes = ", ".join(sorted(wanted)) or "no data of yours"
-            raise invalid("--data", f"be of a kind that the method takes ({takes})", plan.data.path)
-        for kind in kinds:
-            load(cast(str, kind), Path(plan.data.path), label=plan.data.label)
+def kinds_of(data: Data, plan: Plan) -> frozenset[str]:
+    """Kinds as which the studies can read the file; ValueError, before the run, where no study can, with its fault."""
+    wanted = {s.accepts for stem in plan.stems for s in load_experiment(stem).studies if s.accepts}
+    fitting = sorted({str(study.accepts) for stem in plan.stems for study in plan.studies(stem)})
+    if not fitting:
+        takes = ", ".join(sorted(wanted)) or "no data of yours"
+        raise invalid("--data", f"be of a kind that the method takes ({takes})", data.path)
+    found, faults = set(), []
+    for kind in fitting:
+        try:
+            load(kind, Path(data.path), label=data.label)
+            found.add(kind)
+        except ValueError as fault:
+            faults.append(fault)
+    if not found:
+        raise faults[0]
+    return frozenset(found)
 
 
 def run_and_print(request: Request, arguments: Sequence[str], as_json: bool) -> int:
@@ -92,7 +99,7 @@ def run_and_print(request: Request, arguments: Sequence[str], as_json: bool) -> 
 @contextmanager
 def progress(quiet: bool) -> Iterator[Event]:
     """A progress bar on standard error, fed by the lab's events."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True, disable=quiet) as bar:
         task = bar.add_task("planning", total=None)
 
@@ -102,7 +109,7 @@ def progress(quiet: bool) -> Iterator[Event]:
             elif kind == "job":
                 bar.update(task, advance=1, description=text)
             else:
-                bar.console.print(text, style="yellow", highlight=False)
+                bar.console.print(text, style="yellow", highlight=False, markup=False)
 
         yield on_event
 
@@ -113,14 +120,15 @@ def print_verdicts(record: Record, lang: str) -> None:
     table = Table(box=None, pad_edge=False, show_edge=False)
     for name, options in (("verdict", {"no_wrap": True}), ("claim", {"ratio": 3}), ("estimate", {"justify": "right"}),
                           ("", {"style": "dim", "ratio": 1})):  # fmt: skip
-        table.add_column(name, **options)  # type: ignore[arg-type]
+        table.add_column(name, **options)
     for method in record.methods:
-        table.add_row("", f"[bold]{method.title.zh if zh else method.title.en}[/]", "", "")
+        table.add_row("", f"[bold]{escape(method.title.zh if zh else method.title.en)}[/]", "", "")
         for claim in (c for c in method.claims if c.verdict != "not asked" or c.tests):
             reason = (claim.reason.zh if zh else claim.reason.en) if claim.reason else ""
             weak = f"weak, q = {claim.q:.2g}" if claim.weak else ""
             verdict = f"[{STYLE[claim.verdict]}]{claim.verdict}[/]"
-            table.add_row(verdict, claim_text(claim, method, lang), estimate_text(claim), reason or weak)
+            texts = (claim_text(claim, method, lang), estimate_text(claim), reason or weak)
+            table.add_row(verdict, *map(escape, texts))
     Console().print(table)
     silent = sum(not claim.tests for _, claim in record.claims())
     if silent:
@@ -129,6 +137,7 @@ def print_verdicts(record: Record, lang: str) -> None:
 
 def print_end(plan: Plan, outcome: Outcome) -> None:
     for kind, found in (("data missing", outcome.missing), ("failed", outcome.failed)):
-        for (stem, study), text in found.items():
-            Console(stderr=True).print(f"{stem}, {study}: {kind}: {text}", style="yellow", highlight=False)
-    Console().print(f"\nReport: {plan.folder / 'report.html'}", highlight=False, soft_wrap=True)
+        for (stem, study, case), text in found.items():
+            line = f"{stem}, {study}, {case}: {kind}: {text}"
+            Console(stderr=True).print(line, style="yellow", highlight=False, markup=False)
+    Console().print(f"\nReport: {plan.folder / 'report.html'}", highlight=False, soft_wrap=True, markup=False)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from gezhi import _catalogue
@@ -33,7 +34,7 @@ def print_list(as_json: bool) -> None:
     for name in ("method", "wing", "title", "reference run"):
         table.add_column(name)
     for method in found:
-        table.add_row(method.stem, method.wing, method.title, verdict_counts(results.get(method.stem)))
+        table.add_row(method.stem, method.wing, escape(method.title), verdict_counts(results.get(method.stem)))
     Console().print(table)
 
 
@@ -70,7 +71,7 @@ def print_method(stem: str, lang: str, open_page: bool, as_json: bool) -> None:
         echo_json({**_entry(method), "question": question, "formulas": formulas, "claims": claims})
         return
     console = Console(highlight=False)
-    console.print(f"[bold]{method.title_zh if lang == 'zh' else method.title}[/]  {method.wing} · {stem}")
+    console.print(f"[bold]{escape(method.title_zh if lang == 'zh' else method.title)}[/]  {method.wing} · {stem}")
     console.print(f"{question}\n", markup=False)
     for formula in formulas:
         console.print(f"  {formula}", markup=False)
@@ -94,8 +95,8 @@ def _print_claims(console: Console, stem: str, result: MethodResult | None, lang
 
         for study in load_experiment(stem).studies:
             for claim in study.claims:
-                table.add_row("not yet run", claim.zh if lang == "zh" else claim.en, "")
+                table.add_row("not yet run", escape(claim.zh if lang == "zh" else claim.en), "")
     else:
         for outcome in result.claims:
-            table.add_row(outcome.verdict, claim_text(outcome, result, lang), estimate_text(outcome))
+            table.add_row(outcome.verdict, escape(claim_text(outcome, result, lang)), escape(estimate_text(outcome)))
     console.print(table)

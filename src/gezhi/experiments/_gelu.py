@@ -104,6 +104,8 @@ class ByteModel(nn.Module):
     def __init__(self, length: int, activation: Form, dim: int = 64, heads: int = 4) -> None:
         super().__init__()
         self.byte, self.place = nn.Embedding(MASK + 1, dim), nn.Embedding(length, dim)
+        for table in (self.byte, self.place):
+            nn.init.normal_(table.weight, std=0.1)
         self.blocks = nn.ModuleList(
             nn.TransformerEncoderLayer(
                 dim, heads, 4 * dim, dropout=0.0, activation=activation, batch_first=True, norm_first=True
@@ -162,7 +164,7 @@ def swapped_in_text(swap: Swap, data: Texts, seed: int, size: TextSize) -> Mappi
     model, ids, masked = byte_model(swap.trained, data, seed, size)
     model.use(swap.used)
     with torch.no_grad():
-        logits = torch.cat([model(i.masked_fill(m, MASK))[m] for i, m in zip(ids.split(64), masked.split(64), strict=True)])
+        logits = torch.cat([model(i.masked_fill(m, MASK))[m] for i, m in zip(ids.split(256), masked.split(256), strict=True)])
     right = ids[masked]
     loss = nn.functional.cross_entropy(logits, right)
     return {"accuracy": (logits.argmax(-1) == right).float().mean().item(), "loss": loss.item()}

@@ -58,7 +58,7 @@ def can(p: Predictions, prior: Callable[[Predictions], Array], **settings: Any) 
 
 def all_at_once(p: Predictions) -> Array:
     """The variant that appends every uncertain row to A together: one column step, one row step."""
-    columns = p.test * p.train_prior / p.test.sum(axis=0)
+    columns = p.test * p.train_prior / np.maximum(p.test.sum(axis=0), 1e-300)  # a class that nobody predicts adds 0
     return np.where(p.uncertain[:, None], columns / columns.sum(axis=1, keepdims=True), p.test)
 
 

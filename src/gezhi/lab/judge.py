@@ -77,12 +77,12 @@ class Judged:
         per_seed = [self.number(number, case, seed) for seed in self.seeds]
         if self.study.exact:
             return Estimate(float(per_seed[0].mean()))
-        pseudo = self.pseudo_items(number, case)
+        pseudo, scale = self.pseudo_items(number, case), self.scale(number, case)
         if self.study.varies == "items":
-            return of_items(per_seed[0], pseudo)
+            return of_items(per_seed[0], pseudo, scale)
         if self.study.varies == "both" and number.how != "exponent":
-            return of_both(per_seed, pseudo)
-        return of_replicates([x.mean() for x in per_seed])
+            return of_both(per_seed, pseudo, scale)
+        return of_replicates([x.mean() for x in per_seed], scale)
 
     def number(self, number: Number, case: str | None, seed: int) -> Values:
         """The number in one replicate: an array over test items, or of length one."""
@@ -107,13 +107,20 @@ class Judged:
 
     def pseudo_items(self, number: Number, case: str | None) -> Sequence[float]:
         """Which pseudo-items a 0/1 metric gets; none for other metrics."""
-        if case is None or number.how in ("ratio", "exponent"):
-            return ()
-        arms = [arm for arm in (number.arm, number.than) if arm is not None]
-        values = np.concatenate([self.metric(case, arm, seed, number.metric) for arm in arms for seed in self.seeds])
-        if not np.isin(values, (0.0, 1.0)).all():
+        if case is None or number.how in ("ratio", "exponent") or not np.isin(self.values(number, case), (0, 1)).all():
             return ()
         return SHARE if number.than is None else DISCORDANT
+
+    def scale(self, number: Number, case: str | None) -> float:
+        """Size of the metrics whose difference is judged; logarithms differ by 1 where a metric does by itself."""
+        if number.how != "difference" or case is None:
+            return float(number.how == "ratio")
+        return float(np.abs(self.values(number, case)).max())
+
+    def values(self, number: Number, case: str) -> Values:
+        """The metric of both arms, in all replicates."""
+        arms = [arm for arm in (number.arm, number.than) if arm is not None]
+        return np.concatenate([self.metric(case, arm, seed, number.metric) for arm in arms for seed in self.seeds])
 
 
 def _slope(x: Values, y: Values) -> float:

@@ -10,7 +10,7 @@ from gezhi.lab.record import Compute, MethodResult, StudyResult, Words
 from gezhi.lab.report_figures import NamedRun
 from gezhi.lab.report_numbers import exact_number
 from gezhi.lab.report_rows import named
-from gezhi.lab.report_text import brief, count, joined, text
+from gezhi.lab.report_text import REFERENCE, brief, count, joined, text
 
 COLUMNS = {
     "seconds": text("seconds", "秒"),
@@ -31,7 +31,6 @@ class Cost:
     """A table of arms by case, for one study in one run."""
 
     study: Words
-    run: Words
     headline: Words
     columns: Sequence[Words]
     cases: Sequence[tuple[Words, Sequence[Line]]]
@@ -60,7 +59,8 @@ def cost(run: Words, method: MethodResult, study: StudyResult) -> Cost:
         for case, arms in study.compute.items()
     ]  # fmt: skip
     columns = [*(COLUMNS[name] for name in spent), *(joined([named(method, m), text(units.get(m, ""))]) for m in bought)]
-    return Cost(named(method, study.name), run, headline(study, entries), columns, cases)
+    where = text("reference run", "参考运行") if run is REFERENCE else text("")
+    return Cost(named(method, study.name), joined([headline(study, entries), where]), columns, cases)
 
 
 def headline(study: StudyResult, entries: Sequence[Compute]) -> Words:

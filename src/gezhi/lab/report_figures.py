@@ -90,12 +90,17 @@ def finding(rows: Sequence[Row]) -> Words:
     if not rows:
         return text("")
     found = Counter((row.shown.verdict, row.from_reference) for row in rows)
-    verdict = capitalised(joined(_counted(*kind, n if len(found) > 1 else 0) for kind, n in found.most_common()))
+    verdict = capitalised(joined(_counted(*kind, n if len(found) > 1 else 0) for kind, n in sorted(found.items(), key=_order)))
     claims = {row.mine.id: row.claim for row in rows}
     if len(claims) > 1:
         return text(f"{len(claims)} claims: {verdict.en.lower()}.", f"{len(claims)} 条论断：{verdict.zh}。")
     claim = next(iter(claims.values()))
     return text(f"{verdict.en}: “{claim.en}”", f"{verdict.zh}：“{claim.zh}”")
+
+
+def _order(found: tuple[tuple[str, bool], int]) -> tuple[int, bool]:
+    (verdict, elsewhere), _ = found
+    return list(VERDICTS).index(verdict), elsewhere
 
 
 def _counted(verdict: str, elsewhere: bool, n: int) -> Words:

@@ -16,6 +16,8 @@ from gezhi.lab.report_rows import Row, named
 from gezhi.lab.report_summary import Tally
 from gezhi.lab.report_text import joined, text
 
+NARROW = 24  # characters of a formula that any screen holds
+
 
 @dataclass(frozen=True)
 class TestLine:
@@ -53,6 +55,11 @@ class Step:
     lead: tuple[Markup, Markup]
     math: tuple[Markup, ...]
     tag: str
+
+    @property
+    def wide(self) -> bool:
+        """Whether a phone may have to scroll it sideways."""
+        return any(len(math.striptags()) > NARROW for math in self.math)
 
 
 @dataclass(frozen=True)

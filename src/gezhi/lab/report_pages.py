@@ -22,6 +22,7 @@ MOST_FORMULAS = 3
 INLINE = re.compile(r"`[^`]*`|\$([^$]+)\$")
 TAG = re.compile(r"\\tag\{([^}]*)\}")
 ENTITY = re.compile("&#x([0-9A-F]{5});")
+THIN_SPACE = '<mspace width=".17em"></mspace>'
 FUNCTION = re.compile(r"(<mi>(?:arccos|arcsin|cos|det|exp|lg|ln|log|sin|tan|tanh|tr)</mi>)(?!<mo)")
 PLACE = re.compile("\ue000(\\d+)\ue001")
 
@@ -130,7 +131,7 @@ def math(latex: str, *, display: bool = False) -> Markup:
     """MathML of a formula; of a display formula the source is kept as its alternative text."""
     source = " ".join(TAG.sub("", latex).split())
     element = convert(source, display="block" if display else "inline")
-    element = ENTITY.sub(_character, FUNCTION.sub(r"\1<mspace width=\".17em\"/>", element))
+    element = ENTITY.sub(_character, FUNCTION.sub(r"\1" + THIN_SPACE, element))
     start = f'<math display="block" alttext="{escape(source)}">' if display else "<math>"
     return Markup(start + element.partition(">")[2])
 

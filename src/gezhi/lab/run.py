@@ -44,6 +44,7 @@ class Plan:
     jobs: int = 1
     data: Data | None = None
     backend: str = "loky"
+    kinds: frozenset[str] | None = None  # as which the user's file can be read; None: what its name allows
 
     def __post_init__(self) -> None:
         check_choice("budget", self.budget, BUDGETS)
@@ -58,7 +59,10 @@ class Plan:
                 yield study
 
     def accepts(self, study: Study) -> bool:
-        return self.data is not None and study.accepts is not None and kind_fits(study.accepts, self.data.path)
+        """Whether the study takes the user's file."""
+        if self.data is None or study.accepts is None:
+            return False
+        return kind_fits(study.accepts, self.data.path) if self.kinds is None else study.accepts in self.kinds
 
     def cases(self, study: Study) -> list[str]:
         return list(study.cases) if self.data is None else [Path(self.data.path).name]

@@ -40,27 +40,27 @@ class Estimate:
         return self.value - half, self.value + half
 
 
-def of_replicates(x: ArrayLike) -> Estimate:
-    """Estimate from one number per replicate."""
+def of_replicates(x: ArrayLike, scale: float = 0.0) -> Estimate:
+    """Estimate from one number per replicate; `scale`: size of what was subtracted to get them."""
     x = np.asarray(x, dtype=float)
     if len(x) < 2:
         return Estimate(float(x.mean()), math.inf, 1, math.inf, len(x))
     with np.errstate(invalid="ignore"):  # infinite replicates: no standard deviation
         spread = float(x.std(ddof=1))
-    if spread <= 1e-14 * np.abs(x).max():  # rounding of equal numbers is not variance
+    if spread <= 1e-14 * max(scale, np.abs(x).max()):  # rounding of equal numbers is not variance
         spread = 0.0
     return Estimate(float(x.mean()), spread / math.sqrt(len(x)), len(x) - 1, spread, len(x))
 
 
-def of_items(x: ArrayLike, pseudo: Sequence[float] = ()) -> Estimate:
+def of_items(x: ArrayLike, pseudo: Sequence[float] = (), scale: float = 0.0) -> Estimate:
     """Estimate from one number per test item, with pseudo-items for 0/1 metrics (`DISCORDANT` or `SHARE`)."""
-    return replace(of_replicates(np.concatenate([np.asarray(x, dtype=float), pseudo])), over="items")
+    return replace(of_replicates(np.concatenate([np.asarray(x, dtype=float), pseudo]), scale), over="items")
 
 
-def of_both(matrix: ArrayLike, pseudo: Sequence[float] = ()) -> Estimate:
+def of_both(matrix: ArrayLike, pseudo: Sequence[float] = (), scale: float = 0.0) -> Estimate:
     """Wider of the interval over seeds (rows) and the interval over items (columns)."""
     matrix = np.asarray(matrix, dtype=float)
-    seeds, items = of_replicates(matrix.mean(axis=1)), of_items(matrix.mean(axis=0), pseudo)
+    seeds, items = of_replicates(matrix.mean(axis=1), scale), of_items(matrix.mean(axis=0), pseudo, scale)
     return max(seeds, items, key=lambda e: e.interval()[1] - e.interval()[0])
 
 

@@ -59,7 +59,7 @@ def entropy_invariant_scale(
         factor = math.log(max(n_keys, 1)) / math.log(train_len)  # (5)
         return max(1.0, factor) if clip else factor
     n = n_keys.to(torch.promote_types(n_keys.dtype, torch.float32)).clamp(min=1)
-    factors = n.log() / math.log(train_len)  # (5)
+    factors = 1 + (n / train_len).log() / math.log(train_len)  # (5), so that n₀ keys give exactly 1
     return factors.clamp(min=1) if clip else factors
 
 
