@@ -10,15 +10,15 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from gezhi.lab.surprising import most_surprising
-
 from gezhi._catalogue import Method, methods
 from gezhi.cli.words import claim_text, estimate_text
 from gezhi.lab.claims import Claim, Number, Test
 from gezhi.lab.record import ClaimResult, MethodResult, Record, TestResult, load
 from gezhi.lab.report_numbers import region
+from gezhi.lab.report_rows import rows_of
+from gezhi.lab.report_summary import surprising
 from gezhi.lab.report_text import VERDICTS, full_width
-from gezhi.lab.study import Study, load_experiment
+from gezhi.lab.study import Experiment, Study, load_experiment
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "docs" / "results"

@@ -30,7 +30,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Group:
-    """The arms of one case, and where the baseline stands."""
+    """The arms of one case (nameless where there is no other), and where the baseline stands."""
 
     name: Words
     rows: Sequence[Row]
@@ -56,9 +56,8 @@ class DotPlot:
         return any(row.region for group in self.groups for row in group.rows)
 
     def spoken(self) -> list[Words]:
-        many = len(self.groups) > 1
         return [
-            joined([group.name if many else text(""), row.name, text(spoken(row.summary))])
+            joined([group.name, row.name, text(spoken(row.summary))])
             for group in self.groups
             for row in group.rows
         ]
@@ -69,7 +68,7 @@ class DotPlot:
         axis = Axis.over(extents[0], names + 12, RIGHT, log=self.log, pad=0.04)
         canvas, y = Canvas(), FIRST
         for group in self.groups:
-            if len(self.groups) > 1:
+            if group.name.en:
                 canvas.text((0, y + 17), group.name, "k head")
                 y += HEADING
             y = _group(canvas, group, axis, y, names) + 6

@@ -124,7 +124,7 @@ def _line(canvas: Canvas, series: Series, along: Axis, up: Axis) -> float:
         if point.interval:
             low, high = point.interval
             canvas.line((along(x), up(low)), (along(x), up(high)), "o" if series.baseline else "whisker")
-        canvas.dots(((along(x) - 5, up(v)) for v in point.values if len(point.values) > 1), "sd")
+        canvas.dots(((along(x), up(v)) for v in point.values if len(point.values) > 1), "sd")
         canvas.circle((along(x), up(point.mean)), "od" if series.baseline else "dot", 2.8)
     return up(series.points[-1].mean)
 

@@ -34,12 +34,12 @@ def plots(run: Run, spec: Figure, values: Mapping[str, Any]) -> Iterator[tuple[W
     if isinstance(spec, Dots) and (dots := dot_plot(run, spec)).groups:
         yield dots.title, dots
     elif isinstance(spec, Lines) and (chart := lines_chart(run, spec, values)):
-        yield joined([quantity(run, spec), chart.title], " against ", "对"), chart
+        yield joined([quantity(run, spec), chart.title], " against ", " 对 "), chart
     elif isinstance(spec, Profile):
         for case in run.cases(spec):
             if (chart := profile_chart(run, spec, case)).series:
                 name = run.label(case) if len(run.cases(spec)) > 1 else text("")
-                yield joined([name, joined([quantity(run, spec), chart.title], " against ", "对")]), chart
+                yield joined([name, joined([quantity(run, spec), chart.title], " against ", " 对 ")]), chart
 
 
 def quantity(run: Run, spec: Figure) -> Words:
@@ -47,8 +47,10 @@ def quantity(run: Run, spec: Figure) -> Words:
     unit, than = run.units.get(spec.metric, ""), getattr(spec, "than", None)
     metric = run.label(spec.metric)
     if than is not None:
-        metric = joined([metric, run.label(than)], " minus ", "减")
-    return joined([metric, text("pp" if unit == "%" and than is not None else unit)])
+        metric = joined([metric, run.label(than)], " minus ", " 减 ")
+    if unit == "%" and than is not None:
+        unit = "pp"
+    return joined([metric, text("" if (spec.metric, unit) == ("seconds", "s") else unit)])
 
 
 def dot_plot(run: Run, spec: Dots) -> DotPlot:
@@ -61,7 +63,8 @@ def dot_plot(run: Run, spec: Dots) -> DotPlot:
             if (summary := run.summary(spec, case, arm, log=spec.log))
         ]
         baseline = next((row.summary.mean for row in rows if row.baseline), None)
-        groups += [Group(run.label(case), rows, 0.0 if spec.than else baseline)] if rows else []
+        name = run.label(case) if len(run.study.cases) > 1 else text("")
+        groups += [Group(name, rows, 0.0 if spec.than else baseline)] if rows else []
     return DotPlot(groups, quantity(run, spec), spec.log)
 
 

@@ -95,12 +95,10 @@ class Judged:
         if number.than is None:
             return mine
         other = self.metric(case, number.than, seed, number.metric)
-        if number.how == "difference":
-            return mine - other
-        if self.study.varies == "seed" or self.study.exact:
+        if number.how == "ratio" and (self.study.varies == "seed" or self.study.exact):
             mine, other = mine.mean(keepdims=True), other.mean(keepdims=True)
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.asarray(np.log(mine) - np.log(other))
+            return mine - other if number.how == "difference" else np.asarray(np.log(mine) - np.log(other))
 
     def metric(self, case: str, arm: str, seed: int, metric: str) -> Values:
         return np.atleast_1d(np.asarray(self.cells[case, arm, seed][metric], dtype=float))

@@ -38,6 +38,7 @@ class FigureView:
 
 
 NamedRun = tuple[Words, MethodResult]  # "Your run" and its result
+Drawn = tuple[Words, Words, Plot]  # the run's name, the plot's title, the plot
 
 
 def experiment_of(stem: str) -> Experiment | None:
@@ -55,7 +56,7 @@ def figures_of(experiment: Experiment, runs: Sequence[NamedRun], rows: Sequence[
         for spec in study.figures:
             number = first + len(found)
             sides = _sides(runs, study, spec, rows)
-            drawn = [(run, title, plot) for run in sides for title, plot in plots(run, spec, study.cases)]
+            drawn = once([(run.name, title, plot) for run in sides for title, plot in plots(run, spec, study.cases)])
             if drawn:
                 about = [row for row in rows if row.mine.id in spec.claims]
                 how = reading(spec, study, experiment.zh, shaded=any(plot.shaded for *_, plot in drawn))
@@ -74,14 +75,24 @@ def _sides(runs: Sequence[NamedRun], study: Study, spec: Figure, rows: Sequence[
             yield Run(name, method, measured[0], claims, study.units)
 
 
-def _panels(drawn: Sequence[tuple[Run, Words, Plot]], anchor: str) -> list[Panel]:
+def once(drawn: Sequence[Drawn]) -> list[Drawn]:
+    """Exact figures are the same in both runs, and drawn once."""
+    kept: list[Drawn] = []
+    for name, title, plot in drawn:
+        if plot not in [other for *_, other in kept]:
+            twice = sum(plot == other for *_, other in drawn) > 1
+            kept.append((text("Both runs", "两次运行") if twice else name, title, plot))
+    return kept
+
+
+def _panels(drawn: Sequence[Drawn], anchor: str) -> list[Panel]:
     extents = [plot.extents() for *_, plot in drawn]
     shared = [v for x, _ in extents for v in x], [v for _, y in extents for v in y]
     panels = []
     for i, (run, title, plot) in enumerate(drawn):
         name = f"{anchor}-{i}"
         svg = plot.draw(shared, f"{name} {name}-d")
-        panels.append(Panel(name, joined([run.name, title], ": ", "："), joined(plot.spoken(), "; ", "；"), svg))
+        panels.append(Panel(name, joined([run, title], ": ", "："), joined(plot.spoken(), "; ", "；"), svg))
     return panels
 
 

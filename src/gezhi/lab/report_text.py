@@ -65,7 +65,8 @@ def joined(parts: Iterable[Words], en: str = ", ", zh: str = "，") -> Words:
 
 
 def capitalised(words: Words) -> Words:
-    return Words(en=words.en[:1].upper() + words.en[1:], zh=words.zh)
+    """With a capital, unless it begins with a symbol such as `n=512`."""
+    return Words(en=re.sub(r"^[a-z](?=[a-z]{2})", lambda found: found[0].upper(), words.en), zh=words.zh)
 
 
 def count(number: int, en: str, zh: str) -> Words:
