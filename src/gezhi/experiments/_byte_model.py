@@ -62,7 +62,7 @@ class ByteModel(nn.Module):
         return self.head(self.norm(x))
 
 
-def split_bytes(data: Texts, seed: int, test_share: float = 0.2) -> tuple[Tensor, Tensor]:
+def split_bytes(data: Texts, seed: int, test_share: float = 0.1) -> tuple[Tensor, Tensor]:
     """All bytes of the training texts and of the test texts, which are drawn by the seed."""
     order = torch.randperm(len(data.texts), generator=torch.Generator().manual_seed(seed)).tolist()
     held_out = max(1, round(test_share * len(order)))

@@ -163,7 +163,11 @@ def keys_by_rule(_: None, __: int, size: tuple[Sequence[int], int], *, softmax: 
 
 def keys_by_training(_: None, seed: int, size: tuple[Sequence[int], int], *, answers: int) -> Metrics:
     """Width at which trained queries and keys select one or two random answers."""
-    return along_keys(size[0], [width_needed(keys, answers, seed, size[1]) for keys in size[0]])
+    widths: list[float] = []
+    for keys in size[0]:
+        start = int(widths[-1]) if widths else 4  # more keys need no less width
+        widths.append(width_needed(keys, answers, seed, size[1], start))
+    return along_keys(size[0], widths)
 
 
 def along_keys(keys: Sequence[int], widths: Sequence[float]) -> Metrics:
@@ -172,10 +176,10 @@ def along_keys(keys: Sequence[int], widths: Sequence[float]) -> Metrics:
     return {"width": widths, "keys": keys, "slope": slope, "width, most keys": widths[-1]}
 
 
-def width_needed(keys: int, answers: int, seed: int, steps: int) -> float:
+def width_needed(keys: int, answers: int, seed: int, steps: int, start: int) -> float:
     """Where the excess falls below 5 % of log(keys), interpolated in its logarithm; at most one dimension a key."""
     limit, before = 0.05 * math.log(keys), math.inf
-    for width in range(4, keys):
+    for width in range(start, keys):
         here = excess_loss(keys, width, answers, seed, steps)
         if here < limit:
             return width - math.log(limit / here) / math.log(before / here) if before < math.inf else float(width)

@@ -36,6 +36,15 @@ def fit(model: nn.Module, loss: Callable[[], Tensor], steps: int, rate: float) -
         schedule.step()
 
 
+def scores(logits: Tensor, right: Tensor) -> Mapping[str, float]:
+    """Share of right answers, and the mean probability of the right one, which sees changes that turn no answer."""
+    chance = logits.softmax(-1).gather(-1, right[:, None])
+    return {
+        "accuracy": (logits.argmax(-1) == right).double().mean().item(),
+        "probability of the right answer": chance.double().mean().item(),
+    }
+
+
 # ---- a table --------------------------------------------------------------------------------------------------------
 
 WIDTH = 128
@@ -83,13 +92,12 @@ def table_model(form: Form, data: Features, seed: int, size: TableSize) -> tuple
 
 
 def swapped_in_table(swap: Swap, data: Features, seed: int, size: TableSize) -> Mapping[str, Any]:
-    """Accuracy and loss on noisy test rows, with the form that the arm asks for."""
+    """Scores on noisy test rows, with the form that the arm asks for."""
     model, X, y = table_model(swap.trained, data, seed, size)
     model.activation = swap.used
     with torch.no_grad():
         logits = model(X)
-    loss = nn.functional.cross_entropy(logits, y)
-    return {"accuracy": (logits.argmax(-1) == y).float().mean().item(), "loss": loss.item()}
+    return scores(logits, y)
 
 
 # ---- bytes ----------------------------------------------------------------------------------------------------------
@@ -160,11 +168,11 @@ def byte_model(form: Form, data: Texts, seed: int, size: TextSize) -> tuple[Byte
 
 
 def swapped_in_text(swap: Swap, data: Texts, seed: int, size: TextSize) -> Mapping[str, Any]:
-    """Accuracy and loss at the masked bytes of held-out text, with the form that the arm asks for."""
+    """Scores at the masked bytes of held-out text, with the form that the arm asks for."""
     model, ids, masked = byte_model(swap.trained, data, seed, size)
     model.use(swap.used)
     with torch.no_grad():
-        logits = torch.cat([model(i.masked_fill(m, MASK))[m] for i, m in zip(ids.split(256), masked.split(256), strict=True)])
-    right = ids[masked]
-    loss = nn.functional.cross_entropy(logits, right)
-    return {"accuracy": (logits.argmax(-1) == right).float().mean().item(), "loss": loss.item()}
+        logits = torch.cat(
+            [model(i.masked_fill(m, MASK))[m] for i, m in zip(ids.split(256), masked.split(256), strict=True)]
+        )
+    return scores(logits, ids[masked])

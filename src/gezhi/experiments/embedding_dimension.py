@@ -270,6 +270,7 @@ SELECT = Study(
         "random targets, vectors of norm at most √n, 300 steps of Adam",
         "随机目标,向量范数不超过 √n,Adam 300 步",
     ),
+    seeds={"full": 5},
     figures=(
         Profile(
             "width",

@@ -9,21 +9,17 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from latex2mathml.converter import convert
 from markdown_it import MarkdownIt
 from markupsafe import Markup, escape
 
 from gezhi import _catalogue
 from gezhi.lab.pages import DISPLAY, section
+from gezhi.lab.report_math import TAG, math
 from gezhi.lab.report_text import full_width
 
 QUESTION, NOTATION, DERIVATION, AVOID = 1, 2, 3, 7
 MOST_FORMULAS = 3
 INLINE = re.compile(r"`[^`]*`|\$([^$]+)\$")
-TAG = re.compile(r"\\tag\{([^}]*)\}")
-ENTITY = re.compile("&#x([0-9A-F]{5});")
-THIN_SPACE = '<mspace width=".17em"></mspace>'
-FUNCTION = re.compile(r"(<mi>(?:arccos|arcsin|cos|det|exp|lg|ln|log|sin|tan|tanh|tr)</mi>)(?!<mo)")
 PLACE = re.compile("\ue000(\\d+)\ue001")
 
 
@@ -124,18 +120,3 @@ def _nothing(*_: Any) -> str:
 
 def _chinese_text(tokens: Any, index: int, *_: Any) -> str:
     return str(escape(full_width(tokens[index].content)))
-
-
-@lru_cache(maxsize=4096)
-def math(latex: str, *, display: bool = False) -> Markup:
-    """MathML of a formula; of a display formula the source is kept as its alternative text."""
-    source = " ".join(TAG.sub("", latex).split())
-    element = convert(source, display="block" if display else "inline")
-    element = ENTITY.sub(_character, FUNCTION.sub(r"\1" + THIN_SPACE, element))
-    start = f'<math display="block" alttext="{escape(source)}">' if display else "<math>"
-    return Markup(start + element.partition(">")[2])
-
-
-def _character(entity: re.Match[str]) -> str:
-    character = chr(int(entity[1], 16))
-    return entity[0] if character in "<>&" else character

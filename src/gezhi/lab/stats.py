@@ -43,13 +43,13 @@ class Estimate:
 def of_replicates(x: ArrayLike, scale: float = 0.0) -> Estimate:
     """Estimate from one number per replicate; `scale`: size of what was subtracted to get them."""
     x = np.asarray(x, dtype=float)
+    with np.errstate(invalid="ignore"):  # infinite replicates have no standard deviation, perhaps no mean
+        mean, spread = float(x.mean()), float(x.std(ddof=1)) if len(x) > 1 else math.inf
     if len(x) < 2:
-        return Estimate(float(x.mean()), math.inf, 1, math.inf, len(x))
-    with np.errstate(invalid="ignore"):  # infinite replicates: no standard deviation
-        spread = float(x.std(ddof=1))
+        return Estimate(mean, math.inf, 1, math.inf, len(x))
     if spread <= 1e-14 * max(scale, np.abs(x).max()):  # rounding of equal numbers is not variance
         spread = 0.0
-    return Estimate(float(x.mean()), spread / math.sqrt(len(x)), len(x) - 1, spread, len(x))
+    return Estimate(mean, spread / math.sqrt(len(x)), len(x) - 1, spread, len(x))
 
 
 def of_items(x: ArrayLike, pseudo: Sequence[float] = (), scale: float = 0.0) -> Estimate:

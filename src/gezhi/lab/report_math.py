@@ -1,0 +1,65 @@
+"""LaTeX to MathML, with the spaces and break points that the converter leaves out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from xml.etree import ElementTree as ET
+
+from latex2mathml.converter import convert
+from markupsafe import Markup, escape
+
+TAG = re.compile(r"\\tag\{([^}]*)\}")
+FUNCTIONS = {"arccos", "arcsin", "cos", "det", "exp", "lg", "ln", "log", "sin", "tan", "tanh", "tr"}
+ACCENTS = {"~", "^", "¯", "˙", "→"}
+RELATIONS = {"=", "≤", "≥", "<", ">", "≈", "∝", "→", "≠", "∼", "⟺", "⟹"}
+BREAKS = RELATIONS | {"+", "−"}  # outside brackets
+LONG = 16  # characters of an inline formula that may have to break
+
+
+@lru_cache(maxsize=4096)
+def math(latex: str, *, display: bool = False) -> Markup:
+    """MathML of a formula, without its tag.
+
+    A display formula keeps its source as alternative text. A long inline formula becomes several elements, one after
+    the other, since browsers do not break inside one.
+    """
+    source = " ".join(TAG.sub("", latex).split())
+    root = ET.fromstring(convert(source).replace(' xmlns="http://www.w3.org/1998/Math/MathML"', ""))
+    for row in list(root.iter()):
+        _space(row)
+        if row.tag == "mover" and row[-1].text in ACCENTS:
+            row.set("accent", "true")
+    if display:
+        return Markup(f'<math display="block" alttext="{escape(source)}">') + _inside(list(root)) + Markup("</math>")
+    content = list(root[0]) if len(root) == 1 and root[0].tag == "mrow" else list(root)
+    long = len("".join(root.itertext())) > LONG
+    return Markup("").join(Markup("<math>") + _inside(p) + Markup("</math>") for p in (pieces(content) if long else [content]))
+
+
+def _inside(elements: list[ET.Element]) -> Markup:
+    return Markup("".join(ET.tostring(element, encoding="unicode", short_empty_elements=False) for element in elements))
+
+
+def _space(row: ET.Element) -> None:
+    """A thin space behind the name of a function, unless a bracket or another operator follows."""
+    children = list(row)
+    for child, after in reversed(list(zip(children, children[1:], strict=False))):
+        if child.tag == "mi" and child.text in FUNCTIONS and after.tag != "mo" and row.tag in ("mrow", "mstyle", "math"):
+            row.insert(list(row).index(child) + 1, ET.Element("mspace", width=".17em"))
+
+
+def pieces(content: list[ET.Element]) -> Iterator[list[ET.Element]]:
+    """The parts of a formula between which a line may end: before relations and sums outside brackets."""
+    piece: list[ET.Element] = []
+    depth = 0
+    for element in content:
+        sign = (element.text or "").strip() if element.tag == "mo" else ""
+        depth += (sign in "([{") - (sign in ")]}") if sign else 0
+        if piece and sign in BREAKS and depth == 0:
+            yield piece
+            piece = []
+            element.set("form", "infix")
+        piece.append(element)
+    yield piece
