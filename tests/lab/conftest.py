@@ -8,15 +8,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
 from lab_toys.calls import VARIABLE
+from lab_toys.running import Run, run_toys
 
-from gezhi.lab.record import ClaimResult, Record
-from gezhi.lab.results import record_of
-from gezhi.lab.run import Outcome, Plan, execute, load_case
+from gezhi.lab.run import load_case
 
 TESTS = Path(__file__).parent.parent
 
@@ -26,36 +25,10 @@ def _no_cases_of_other_tests() -> None:
     load_case.cache_clear()
 
 
-@dataclass(frozen=True)
-class Run:
-    """A finished run: its plan, its record, what is missing, and the events on the way."""
-
-    plan: Plan
-    record: Record
-    outcome: Outcome
-    events: list[tuple[str, str]]
-
-    @property
-    def claims(self) -> dict[str, ClaimResult]:
-        """The claims by id, with their case where there are several."""
-        return {claim.key: claim for _, claim in self.record.claims()}
-
-    @property
-    def notes(self) -> list[str]:
-        return [text for kind, text in self.events if kind == "note"]
-
-
 @pytest.fixture
 def run(tmp_path: Path) -> Callable[..., Run]:
-    """Measure and judge toys, `run("planted", budget="quick")`; one folder a test, unless another is given."""
-
-    def measured(*toys: str, folder: Path | None = None, **asked: object) -> Run:
-        plan = Plan([f"lab_toys.{toy}" for toy in toys], folder or tmp_path / "run", **asked)  # type: ignore[arg-type]
-        events: list[tuple[str, str]] = []
-        outcome = execute(plan, lambda kind, text: events.append((kind, text)))
-        return Run(plan, record_of(plan, outcome, "a test", {}), outcome, events)
-
-    return measured
+    """Measure and judge toys, `run("planted", budget="quick")`, in the test's folder."""
+    return partial(run_toys, tmp_path / "run")
 
 
 @pytest.fixture

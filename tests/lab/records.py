@@ -33,7 +33,7 @@ def verdict_of(low: float, high: float, region: tuple[float | None, float | None
     return "refuted" if high < least or low > most else "inconclusive"
 
 
-def tested(
+def outcome(
     estimate: float | None,
     half: float = 0.0,
     *,
@@ -89,7 +89,9 @@ def studied(name: str = "training", **changes: Any) -> StudyResult:
 ZH = {"old": "旧法", "new": "新法", "accuracy": "准确率", "training": "训练", "seconds": "秒"}
 
 
-def method(stem: str, claims: list[ClaimResult], studies: list[StudyResult] | None = None, **changes: Any) -> MethodResult:
+def method(
+    stem: str, claims: list[ClaimResult], studies: list[StudyResult] | None = None, **changes: Any
+) -> MethodResult:
     name = stem.rpartition(".")[2].replace("_", " ")
     content = {
         "stem": stem, "wing": "toys", "title": Words(en=f"The {name}", zh=f"{name} 玩具"),
@@ -109,24 +111,24 @@ def every_verdict(*, half: float = 0.004, asked: bool = True, budget: str = "qui
     spread = {"n": 5 if asked else 10}
     percent = {"unit": "%", **spread}
     training = [
-        claimed("gains", tested(0.0062, half, low=0.002, **percent), en="It gains at least 0.2 points.", zh="至少提高 0.2 个百分点。"),
-        claimed("costs", tested(0.0150, half, high=-0.002, **percent), en="It costs at least 0.2 points.", zh="至少损失 0.2 个百分点。"),
-        claimed("level", tested(0.0010, half, low=-0.003, high=0.003, **percent), weak=True, q=0.067,
+        claimed("gains", outcome(0.0062, half, low=0.002, **percent), en="It gains at least 0.2 points.", zh="至少提高 0.2 个百分点。"),
+        claimed("costs", outcome(0.0150, half, high=-0.002, **percent), en="It costs at least 0.2 points.", zh="至少损失 0.2 个百分点。"),
+        claimed("level", outcome(0.0010, half, low=-0.003, high=0.003, **percent), weak=True, q=0.067,
                 en="It stays within 0.3 points, \"<&>\" or not.", zh="相差不超过 0.3 个百分点,\"<&>\" 与否。"),
-        claimed("rank", tested(7.5, half, low=6, high=8, how="value", metric="rank"), tested(0.4, half, low=0.1, metric="loss", unit="nat"),
+        claimed("rank", outcome(7.5, half, low=6, high=8, how="value", metric="rank"), outcome(0.4, half, low=0.1, metric="loss", unit="nat"),
                 en="Its rank is about seven, and its loss falls by at least 0.1 nats.", zh="秩约为七,损失至少下降 0.1 奈特。"),
     ]  # fmt: skip
     return method("every_verdict", [
         *(training if asked else [claimed(c.id, en=c.text, zh=c.text_zh) for c in training]),
-        claimed("fast", tested(6.9, 1.5, low=5, how="ratio", metric="seconds", arm="old", than="new"), study="speed", timed=True,
+        claimed("fast", outcome(6.9, 1.5, low=5, how="ratio", metric="seconds", arm="old", than="new"), study="speed", timed=True,
                 case="n=4096", en="At 4096 tokens it is at least 5 times faster.", zh="4096 个词元时至少快 5 倍。"),
-        claimed("linear", tested(1.04, 0.07, low=0.85, high=1.25, how="exponent", metric="seconds"), study="speed", timed=True,
+        claimed("linear", outcome(1.04, 0.07, low=0.85, high=1.25, how="exponent", metric="seconds"), study="speed", timed=True,
                 en="Time grows linearly.", zh="时间线性增长。"),
-        claimed("exact-yes", tested(1.1e-16, high=1e-8, how="value", metric="error"), study="identity", exact=True, q=None, case="a < b",
+        claimed("exact-yes", outcome(1.1e-16, high=1e-8, how="value", metric="error"), study="identity", exact=True, q=None, case="a < b",
                 en="The formula holds to 8 digits.", zh="公式准到 8 位。"),
-        claimed("exact-no", tested(0.315, high=0.05, how="value", metric="error", unit="%"), study="identity", exact=True, q=None, case="a < b",
+        claimed("exact-no", outcome(0.315, high=0.05, how="value", metric="error", unit="%"), study="identity", exact=True, q=None, case="a < b",
                 en="Another slope lowers the error by 5 % at most.", zh="换斜率至多降低误差 5 %。"),
-        claimed("items", tested(-0.010, 0.004, high=-0.002, unit="%", n=1797), study="test set",
+        claimed("items", outcome(-0.010, 0.004, high=-0.002, unit="%", n=1797), study="test set",
                 en="It errs less on the test set.", zh="在测试集上出错更少。"),
         claimed("unasked", study="absent", reason=Words(en="data not at hand: gezhi data get toys", zh="数据不在手边:gezhi data get toys"),
                 en="It holds on data that are not here.", zh="在此处没有的数据上也成立。"),
@@ -141,18 +143,20 @@ def every_verdict(*, half: float = 0.004, asked: bool = True, budget: str = "qui
 def open_ended() -> MethodResult:
     """Intervals and estimates that are not finite, and an extended run."""
     return method("open_ended", [
-        claimed("nan", tested(None, low=0.1), verdict="inconclusive",
+        claimed("nan", outcome(None, low=0.1), verdict="inconclusive",
                 reason=Words(en="not a finite number in every replicate", zh="并非每次重复都得到有限的数")),
-        claimed("one", tested(0.5, math.inf, low=0.3), verdict="not asked",
+        claimed("one", outcome(0.5, math.inf, low=0.3), verdict="not asked",
                 reason=Words(en="1 seeds; a verdict needs 5", zh="仅 1 个种子,下判定至少需 5 个")),
-        claimed("extended", tested(0.5, 0.1, low=0.3), level=0.98),
-        claimed("point", tested(256, low=256, high=256, how="value", metric="rank"), exact=True, study="identity"),
+        claimed("extended", outcome(0.5, 0.1, low=0.3), level=0.98),
+        claimed("point", outcome(256, low=256, high=256, how="value", metric="rank"), exact=True, study="identity"),
     ], [studied(), studied("identity", varies="nothing")], looks=2)  # fmt: skip
 
 
 def never_ran() -> MethodResult:
     why = Words(en="data not at hand: gezhi data get newspaper", zh="数据不在手边:gezhi data get newspaper")
-    return method("never_ran", [claimed("habit", reason=why), claimed("meaning", reason=why)], [studied(reason=why)], seconds=0.0)
+    return method(
+        "never_ran", [claimed("habit", reason=why), claimed("meaning", reason=why)], [studied(reason=why)], seconds=0.0
+    )
 
 
 def quick_run() -> Record:
@@ -160,12 +164,16 @@ def quick_run() -> Record:
 
 
 def reference_run() -> Record:
-    return record(every_verdict(half=0.002, budget="full"), drawn(10), method("further", [claimed("more", tested(1, 0.1, low=0.5))]))
+    return record(
+        every_verdict(half=0.002, budget="full"),
+        drawn(10),
+        method("further", [claimed("more", outcome(1, 0.1, low=0.5))]),
+    )
 
 
 def many(methods: int, claims: int) -> Record:
     """A large record with conjunctions in several cases."""
-    tests = [tested(0.4, 0.1, low=0.3), tested(2.5, 1.2, low=2, how="ratio")]
+    tests = [outcome(0.4, 0.1, low=0.3), outcome(2.5, 1.2, low=2, how="ratio")]
     return record(*(
         method(f"toy_{m:02d}", [claimed(f"claim-{c}", *tests, case=f"case {c % 2}") for c in range(claims)])
         for m in range(methods)
@@ -231,10 +239,10 @@ def drawn(seeds: int) -> MethodResult:
     return method(DRAWN, [
         *(claimed("above", difference(accuracy[case], seeds), study="accuracy", case=case, en="The new one is at least 2 points worse.",
                   zh="新法至少差 2 个百分点。") for case in ("few", "many")),
-        claimed("slope", tested(1.02, 0.03, low=0.85, high=1.25, how="exponent", metric="seconds"), study="time", timed=True),
-        claimed("faster", tested(0.11, 1.05, high=0.2, how="ratio", metric="seconds"), study="time", timed=True, case="n=4096"),
-        claimed("small", tested(4e-4, high=1e-3, how="value", metric="largest error"), study="error", exact=True),
-        claimed("agree", tested(0.005, 0.01, low=-0.02, high=0.02, unit="%", n=1797), study="items"),
+        claimed("slope", outcome(1.02, 0.03, low=0.85, high=1.25, how="exponent", metric="seconds"), study="time", timed=True),
+        claimed("faster", outcome(0.11, 1.05, high=0.2, how="ratio", metric="seconds"), study="time", timed=True, case="n=4096"),
+        claimed("small", outcome(4e-4, high=1e-3, how="value", metric="largest error"), study="error", exact=True),
+        claimed("agree", outcome(0.005, 0.01, low=-0.02, high=0.02, unit="%", n=1797), study="items"),
     ], [
         studied("accuracy", arms=list(EXPERIMENT.study("accuracy").arms), cases=["few", "many"], seeds=names, replicates=accuracy,
                 compute={case: dict.fromkeys(arms, Compute(**COST)) for case, arms in accuracy.items()}),
@@ -247,7 +255,7 @@ def drawn(seeds: int) -> MethodResult:
 def difference(arms: Mapping[str, Mapping[str, list[float]]], seeds: int) -> TestResult:
     gap = np.subtract(arms["new"]["accuracy"], arms["old"]["accuracy"])
     half = stats.t.ppf(0.975, seeds - 1) * gap.std(ddof=1) / math.sqrt(seeds)
-    return tested(float(gap.mean()), float(half), high=-0.02, unit="%", n=seeds)
+    return outcome(float(gap.mean()), float(half), high=-0.02, unit="%", n=seeds)
 
 
 def accuracy_replicates(rng: np.random.Generator, seeds: int) -> dict[str, Any]:

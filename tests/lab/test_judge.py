@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from lab_toys.on_items import ITEMS
 from lab_toys.planted import SPREAD
+from lab_toys.running import run_toys
 from scipy import stats
 
+from gezhi.lab import record
 from gezhi.lab.judge import conjunction, deciding
-from gezhi.lab.record import TestResult
 
 HALF = stats.t.ppf(0.975, 4) * SPREAD / math.sqrt(5)  # of the interval over five seeds of the ladder
 
@@ -19,10 +20,16 @@ HALF = stats.t.ppf(0.975, 4) * SPREAD / math.sqrt(5)  # of the interval over fiv
 # ---- over seeds -----------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def planted(run):
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory):
     """The planted claims at quick, by id."""
-    return run("planted").claims
+    return run_toys(tmp_path_factory.mktemp("planted"), "planted").claims
+
+
+@pytest.fixture(scope="module")
+def on_items(tmp_path_factory):
+    """The claims about test items, by id."""
+    return run_toys(tmp_path_factory.mktemp("on_items"), "on_items").claims
 
 
 @pytest.mark.parametrize(
@@ -59,11 +66,10 @@ def test_open_claims_say_why(planted, claim, reason):
     assert planted[claim].q == 1.0, "what was not decided must not make other claims look surer"
 
 
-def test_an_open_claim_says_how_many_seeds_would_decide(run):
-    gain = run("planted", seeds=5).claims["on the margin"].tests[0].model_copy(update={"needs": 31})
-    from gezhi.lab.judge import _open_reason
-
-    assert _open_reason(gain).en == "needs about 31 seeds"
+def test_an_open_claim_says_how_many_seeds_would_decide(planted):
+    (found,) = planted["open"].tests
+    assert planted["open"].reason.en == f"needs about {found.needs} seeds"
+    assert found.needs == 24, "(t₀.₉₇₅ + t₀.₈₀)(23) · s · √(4 / χ²₀.₂(4)) / √24 = 0.0147 < 0.015"
 
 
 @pytest.mark.parametrize(
@@ -140,29 +146,26 @@ def test_exact_numbers_decide_by_themselves(planted, claim, verdict, estimate):
 # ---- over items -----------------------------------------------------------------------------------------------------
 
 
-def test_a_test_set_decides_by_its_items(run):
-    claims = run("on_items").claims
-    found = claims["clearly better"]
+def test_a_test_set_decides_by_its_items(on_items):
+    found = on_items["clearly better"]
     better, n = 12, ITEMS + 2  # items that only the better arm gets right; two pseudo-items
     assert (found.verdict, found.tests[0].n, found.tests[0].over) == ("supported", n, "items")
     assert found.estimate == pytest.approx(better / n)
-    assert claims["perfect"].verdict == "inconclusive", "40 right answers of 40 do not prove 95 %"
-    assert claims["perfect"].estimate == pytest.approx((ITEMS + 2) / (ITEMS + 4))
+    assert on_items["perfect"].verdict == "inconclusive", "40 right answers of 40 do not prove 95 %"
+    assert on_items["perfect"].estimate == pytest.approx((ITEMS + 2) / (ITEMS + 4))
 
 
-def test_an_open_claim_about_items_asks_for_items(run):
-    claims = run("on_items").claims
-    assert claims["a little better"].verdict == "inconclusive"
-    needed = claims["a little better"].tests[0].needs
+def test_an_open_claim_about_items_asks_for_items(on_items):
+    found = on_items["a little better"]
+    needed = found.tests[0].needs
     assert needed > 200
-    assert claims["a little better"].reason.en == f"needs about {needed} test items"
-    assert claims["only one number"].verdict == "inconclusive"
-    assert claims["only one number"].reason.en == "one number where the study needs one per test item"
+    assert (found.verdict, found.reason.en) == ("inconclusive", f"needs about {needed} test items")
+    assert on_items["only one number"].verdict == "inconclusive"
+    assert on_items["only one number"].reason.en == "one number where the study needs one per test item"
 
 
-def test_over_seeds_and_items_the_wider_interval_counts(run):
-    claims = run("on_items").claims
-    seeds, items = claims["wider over seeds"].tests[0], claims["wider over items"].tests[0]
+def test_over_seeds_and_items_the_wider_interval_counts(on_items):
+    seeds, items = on_items["wider over seeds"].tests[0], on_items["wider over items"].tests[0]
     assert (seeds.over, seeds.n, items.over, items.n) == ("seeds", 5, "items", ITEMS)
     half = stats.t.ppf(0.975, 4) * 0.5 * math.sqrt(2.5) / math.sqrt(5)
     np.testing.assert_allclose(seeds.interval, (1 - half, 1 + half))
@@ -173,8 +176,8 @@ def test_over_seeds_and_items_the_wider_interval_counts(run):
 # ---- hand-made ------------------------------------------------------------------------------------------------------
 
 
-def tested(verdict, interval=(0.0, 1.0), low=None, high=None):
-    return TestResult(
+def one_test(verdict, interval=(0.0, 1.0), low=None, high=None):
+    return record.TestResult(
         metric="x", arm="a", than=None, how="value", low=low, high=high, unit="", verdict=verdict, estimate=0.5,
         interval=interval, n=5, p=0.01, resolution=1.0, needs=None,
     )  # fmt: skip
@@ -189,10 +192,10 @@ def tested(verdict, interval=(0.0, 1.0), low=None, high=None):
     ],
 )
 def test_conjunctions(verdicts, expected):
-    assert conjunction([tested(verdict) for verdict in verdicts]) == expected
+    assert conjunction([one_test(verdict) for verdict in verdicts]) == expected
 
 
 def test_among_equal_verdicts_the_tightest_decides():
-    tests = [tested("supported", low=-2), tested("supported", low=-0.1), tested("supported", (0, 0), low=-1)]
+    tests = [one_test("supported", low=-2), one_test("supported", low=-0.1), one_test("supported", (0, 0), low=-1)]
     assert deciding(tests) == 1
-    assert deciding([tested("inconclusive", (None, None), low=0), tested("inconclusive", low=0.3)]) == 1
+    assert deciding([one_test("inconclusive", (None, None), low=0), one_test("inconclusive", low=0.3)]) == 1

@@ -45,15 +45,27 @@ GAIN = better("x", "other", than="base", by=0.1)
         ({"arms": {}, "varies": "nothing"}, r"arms of 's' must hold a baseline"),
         ({"accepts": "tables"}, "accepts of 's' must be one of 'features'"),
         ({"cases": {}}, "cases of 's' must hold a case, or accepts a data kind: got neither"),
-        ({"claims": (claim(GAIN, at="n = 9"),)}, r"at of claim 'c' must name a case of \['n = 1', 'n = 2'\]: got n = 9"),
-        ({"claims": (claim(inside("x", "third", 1)),)}, r"arm of claim 'c' must be one of \['base', 'other'\]: got third"),
+        (
+            {"claims": (claim(GAIN, at="n = 9"),)},
+            r"at of claim 'c' must name a case of \['n = 1', 'n = 2'\]: got n = 9",
+        ),
+        (
+            {"claims": (claim(inside("x", "third", 1)),)},
+            r"arm of claim 'c' must be one of \['base', 'other'\]: got third",
+        ),
         ({"claims": (claim(better("x", "other", than="third", by=1)),)}, "arm of claim 'c' must be one of"),
         ({"claims": (claim(GAIN, better("x", "other", than="base", by=0)),)}, "margin of claim 'c' must not be 0"),
         ({"claims": (claim(same("x", "other", than="base", within=0)),)}, "margin of claim 'c' must not be 0"),
-        ({"claims": (claim(exponent("x", "base", 1), GAIN),)}, "at of claim 'c' must name the case of the tests beside"),
+        (
+            {"claims": (claim(exponent("x", "base", 1), GAIN),)},
+            "at of claim 'c' must name the case of the tests beside",
+        ),
         ({"claims": (claim(exponent("x", "base", 1)),), "cases": {"n = 1": None}}, "cases of 's' must be two positive"),
         ({"claims": (claim(exponent("x", "base", 1)),), "cases": {"n = 1": 0, "n = 2": 2}}, "cases of 's' must be two"),
-        ({"claims": (claim(exponent("x", "base", 1)),), "cases": {"a": None, "b": None}}, "names that end in '= number'"),
+        (
+            {"claims": (claim(exponent("x", "base", 1)),), "cases": {"a": None, "b": None}},
+            "names that end in '= number'",
+        ),
     ],
 )
 def test_what_does_not_hold_is_named(changes, message):

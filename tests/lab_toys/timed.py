@@ -23,7 +23,7 @@ def shared(case: str, seed: int) -> float:
 
 def surroundings(arm: str, case: str, seed: int, _: None) -> Mapping[str, float]:
     """Threads that torch and BLAS may use."""
-    note("measure", arm, case, seed)
+    note("measure", *arm.split(), case, seed)
     shared(case, seed)
     return {"threads": torch.get_num_threads(), "BLAS threads": max(pool["num_threads"] for pool in threadpool_info())}
 

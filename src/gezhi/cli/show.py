@@ -32,7 +32,7 @@ def print_list(as_json: bool) -> None:
     results = reference_results()
     table = Table(box=None, pad_edge=False)
     for name in ("method", "wing", "title", "reference run"):
-        table.add_column(name)
+        table.add_column(name, no_wrap=name in ("method", "wing"))
     for method in found:
         table.add_row(method.stem, method.wing, escape(method.title), verdict_counts(results.get(method.stem)))
     Console().print(table)

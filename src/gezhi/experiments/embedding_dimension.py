@@ -20,7 +20,7 @@ def measured(arm: Callable[..., by.Metrics], case: Any, seed: int, size: Any) ->
 # ---- published figures ----------------------------------------------------------------------------------------------
 
 TABLE, RULE, ROW, SAVING, TENTH, CIRCLE = (
-    "table of h", "8.33 log N against the root", "row against joint", "exact against 24 log N/ε²",
+    "table of h", "8.33 log N against the root", "row over joint", "24 log N/ε² over exact",
     "1000 points within 10 %", "two dimensions, unbounded",
 )  # fmt: skip
 EXACT = Study(
@@ -40,7 +40,7 @@ EXACT = Study(
         Claim(
             "table",
             "The article's table of the entropy h_n, from 32 to 512 dimensions, is right to its last printed digit.",
-            "文中 32 维到 512 维的熵值 h_n 表,直到印出的最后一位都正确。",
+            "文章所列 32 维到 512 维的熵值 h_n 表,直到印出的最后一位都正确。",
             inside("figure", TABLE, high=0.5),
         ),
         Claim(
@@ -58,9 +58,9 @@ EXACT = Study(
         ),
         Claim(
             "exact-saves",
-            "At the same probability of failure the exact chi-square tail asks for at least 1.8 times fewer dimensions "
-            "than 24 log N/ε².",
-            "失败概率相同时,用精确的卡方尾概率算出的维数至少比 24 log N/ε² 少 1.8 倍。",
+            "24 log N/ε² asks for at least 1.8 times as many dimensions as the exact chi-square tail does at the same "
+            "probability of failure.",
+            "失败概率相同时,24 log N/ε² 至少是用精确的卡方尾概率算出的维数的 1.8 倍。",
             inside("figure", SAVING, low=1.8),
         ),
         Claim(
@@ -178,19 +178,21 @@ WORDS = Study(
             "log-law",
             "The width at which trained word vectors have 95 % of their gain grows like log N: from 100 to 1600 words "
             "of Python's documentation its multiple of log N changes by less than 30 %.",
-            "训练的词向量取得 95 % 收益的宽度按 log N 增长:从 Python 文档的 100 个词到 1600 个词,它与 log N 之比的变化小于 30 %。",
+            "训练的词向量取得 95 % 收益的宽度按 log N 增长:在 Python 文档上从 100 个词到 1600 个词,它与 log N 之比的变化小于 30 %。",
             exponent("width per log N", TRAINED, -math.log(1.3) / math.log(16), math.log(1.3) / math.log(16)),
         ),
         Claim(
             "multiple",
-            "The width at which trained word vectors have 95 % of their gain lies between 4 and 12 times log N.",
-            "训练的词向量取得 95 % 收益的宽度,在 log N 的 4 倍到 12 倍之间。",
+            "On Python's documentation the width at which trained word vectors have 95 % of their gain lies between 4 "
+            "and 12 times log N.",
+            "在 Python 文档上,训练的词向量取得 95 % 收益的宽度在 log N 的 4 倍到 12 倍之间。",
             inside("width per log N", TRAINED, 4, 12),
         ),
         Claim(
             "fifty",
-            "Fifty dimensions bring trained word vectors 95 % of what more can bring.",
-            "50 维就能让训练的词向量取得 95 % 的收益,再宽收获甚微。",
+            "On Python's documentation fifty dimensions bring trained word vectors 95 % of the gain that any width "
+            "brings.",
+            "在 Python 文档上,50 维就能让训练的词向量取得各种宽度所能带来的收益的 95 %。",
             inside("width", TRAINED, high=50),
         ),
     ),
@@ -260,9 +262,9 @@ SELECT = Study(
         ),
         Claim(
             "row-not-needed",
-            "They need less than the row rule too: the width that selects one or two of L keys grows by less than 4.16 "
-            "for each unit of log L.",
-            "经过训练的 query 和 key 连逐行规则那么宽也用不着:log L 每增加 1,选中 L 个 key 中一个或两个所需的宽度增加不到 4.16。",
+            "Trained queries and keys of bounded length need less than the row rule too: the width that selects one or "
+            "two of L keys grows by less than 4.16 for each unit of log L.",
+            "长度受限、经过训练的 query 和 key 连逐行规则那么宽也用不着:log L 每增加 1,选中 L 个 key 中一个或两个所需的宽度增加不到 4.16。",
             (inside("slope", ONE, high=4.16), inside("slope", TWO, high=4.16)),
         ),
     ),
@@ -309,9 +311,9 @@ PROJECTION = Study(
         ),
         Claim(
             "tight",
-            "The exact tail with the union over pairs is nearly what random projections need: between 80 % and 110 % "
-            "of it suffice in 95 % of the draws.",
-            "用精确尾概率并对点对求和,得到的维数与随机投影实际所需相差无几:取它的 80 % 到 110 %,就有 95 % 的抽取成功。",
+            "The exact chi-square tail, summed over pairs, says nearly what random projections need: the smallest width "
+            "that keeps all pairs in 95 % of the draws is 80 % to 110 % of it.",
+            "精确的卡方尾概率对点对求和,给出的维数与随机投影实际所需相差无几:使 95 % 的抽取保住所有点对的最小宽度是它的 80 % 到 110 %。",
             tuple(ratio(metric, MEASURED, over=EXACT_TAIL, at_least=0.8, at_most=1.1) for metric in by.WIDTHS),
         ),
         Claim(
@@ -371,7 +373,7 @@ EXPERIMENT = Experiment(
     __doc__,
     (EXACT, RANDOM, WORDS, SELECT, PROJECTION, HASH, YOUR_TEXTS),
     zh={
-        TABLE: "h 的表", RULE: "8.33 log N 与方程的根", ROW: "逐行与联合", SAVING: "精确尾概率与 24 log N/ε²",
+        TABLE: "h 的表", RULE: "8.33 log N 与方程的根", ROW: "逐行与联合之比", SAVING: "24 log N/ε² 与精确维数之比",
         TENTH: "1000 个点,误差 10 %", CIRCLE: "二维,不限长度", "all": "全部", "figure": "数值",
         FORMULA_PAIRS: "公式,词对", PAIRS: "抽取,词对", FORMULA_ROWS: "公式,逐行", ROWS: "抽取,逐行",
         "entropy": "熵", "largest share": "最大份额", TRAINED: "训练所得", "width": "宽度", "width per log N": "宽度 / log N",

@@ -11,9 +11,12 @@ import torch
 from torch import Tensor
 
 from gezhi.data import read
-from gezhi.experiments._gelu import Form, Swap, TableSize, TextSize, swapped_in_table, swapped_in_text
+from gezhi.experiments._gelu import Swap, TableSize, TextSize, swapped_in_table, swapped_in_text
 from gezhi.lab import Claim, Dots, Experiment, Profile, Study, best_of, inside, lower, ratio, same
 from gezhi.nn.gelu import error_profile, fit_gelu_approximation, gelu_erf, gelu_sigmoid, gelu_tanh
+from gezhi.nn.gelu.forms import GELUVariant
+
+Form = Callable[[Tensor], Tensor]
 
 # ---- constants and errors -------------------------------------------------------------------------------------------
 
@@ -249,14 +252,15 @@ SPEED = Study(
 
 # ---- models ---------------------------------------------------------------------------------------------------------
 
+ERF: GELUVariant = "none"
 SWAPS = {
-    "erf": Swap(gelu_erf, gelu_erf),
-    "erf → tanh": Swap(gelu_erf, gelu_tanh),
-    "erf → logistic": Swap(gelu_erf, gelu_sigmoid),
-    "tanh": Swap(gelu_tanh, gelu_tanh),
-    "tanh → erf": Swap(gelu_tanh, gelu_erf),
-    "logistic": Swap(gelu_sigmoid, gelu_sigmoid),
-    "logistic → erf": Swap(gelu_sigmoid, gelu_erf),
+    "erf": Swap(ERF, ERF),
+    "erf → tanh": Swap(ERF, "tanh"),
+    "erf → logistic": Swap(ERF, "sigmoid"),
+    "tanh": Swap("tanh", "tanh"),
+    "tanh → erf": Swap("tanh", ERF),
+    "logistic": Swap("sigmoid", "sigmoid"),
+    "logistic → erf": Swap("sigmoid", ERF),
 }
 NAMES = {
     "erf": ("exact GELU", "精确的 GELU"),

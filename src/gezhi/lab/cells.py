@@ -107,32 +107,31 @@ def plain(metric: str, value: Any) -> float | list[float]:
 def fingerprint(stem: str) -> str:
     """Hash of the experiment and of every gezhi module it can reach; docstrings and claims do not count."""
     name = experiment_module(stem)
-    reached = dict(_reach(name, name.partition(".")[0] if "." in stem else "gezhi", {}))
+    reached = _reach(name, {name.partition(".")[0], "gezhi"}, {})
     return hashlib.sha256(json.dumps(reached, sort_keys=True).encode()).hexdigest()
 
 
-def _reach(name: str, own: str, seen: dict[str, str]) -> dict[str, str]:
-    tree = _source(name)
-    if tree is None or name in seen or not name.startswith((own, "gezhi")) or _is_lab(name):
+def _reach(name: str, own: set[str], seen: dict[str, str]) -> dict[str, str]:
+    """Hash of each module that `name` leads to, other packages and the lab left out."""
+    is_lab = name.startswith("gezhi.lab") and name != "gezhi.lab.clock"
+    if name in seen or is_lab or name.partition(".")[0] not in own:
         return seen
-    seen[name] = hashlib.sha256(ast.dump(_measured(tree)).encode()).hexdigest()
-    for target in _imports(name, tree):
-        _reach(target, own, seen)
+    tree = _source(name)
+    if tree is not None:
+        seen[name] = hashlib.sha256(ast.dump(_measured(tree)).encode()).hexdigest()
+        for target in _imports(name, tree, own):
+            _reach(target, own, seen)
     return seen
 
 
-def _is_lab(name: str) -> bool:
-    return name.startswith("gezhi.lab") and name != "gezhi.lab.clock"
-
-
-def _imports(name: str, tree: ast.AST) -> Iterator[str]:
+def _imports(name: str, tree: ast.AST, own: set[str]) -> Iterator[str]:
     """Modules that the imports of a module lead to; a name of a package leads to the module that defines it."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            for alias in node.names:
-                yield _defining(_absolute(node, name), alias.name)
+            module = _absolute(node, name)
+            yield from (_defining(module, alias.name) for alias in node.names if module.partition(".")[0] in own)
 
 
 def _absolute(node: ast.ImportFrom, name: str) -> str:

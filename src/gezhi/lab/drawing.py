@@ -41,6 +41,10 @@ class Axis:
         share = (self._scaled(min(max(value, self.low), self.high)) - low) / (high - low)
         return self.start + share * (self.end - self.start)
 
+    def holds(self, value: float) -> bool:
+        """Whether the value has a place on the axis at all."""
+        return math.isfinite(value) and (value > 0 or not self.log)
+
     def _scaled(self, value: float) -> float:
         return math.log(value) if self.log else value
 

@@ -57,9 +57,7 @@ class DotPlot:
 
     def spoken(self) -> list[Words]:
         return [
-            joined([group.name, row.name, text(spoken(row.summary))])
-            for group in self.groups
-            for row in group.rows
+            joined([group.name, row.name, text(spoken(row.summary))]) for group in self.groups for row in group.rows
         ]
 
     def draw(self, extents: Extents, labelled_by: str) -> Markup:

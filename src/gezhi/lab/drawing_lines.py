@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from markupsafe import Markup
 
@@ -15,8 +16,9 @@ from gezhi.lab.report_text import joined, text
 
 WIDTH, HEIGHT = 380.0, 268.0
 TOP, BOTTOM = 10.0, 226.0
-LABELS = 124.0  # at most this wide, right of the axes; longer names take more lines
-APART = 15.0
+LABELS = 112.0  # at most this wide, right of the axes; longer names take more lines
+LINE, SAMPLE = 13.0, 14.0  # height of a label's line; length of the piece of line beside it
+KINDS = ("base", "ln", "ln thin", "ln dotted")  # the baseline, and the other arms
 BINS = 160  # of a profile; the lowest and the highest value of each are drawn
 
 
@@ -60,14 +62,15 @@ class Chart:
         up = Axis.over(extents[1], BOTTOM, TOP, log=self.log[1])
         left = max(text_width(tick_label(tick)) for tick in up.ticks()) + 10
         pad = 0.0 if self.series[0].curve else 0.03
-        along = Axis.over(extents[0], left, WIDTH - right - 12, log=self.log[0], pad=pad)
-        canvas, below = Canvas(), 13.0 * (_tick_lines(self, along) - 1)
+        along = Axis.over(extents[0], left, WIDTH - right - SAMPLE - 14, log=self.log[0], pad=pad)
+        canvas, below = Canvas(), LINE * (_tick_lines(self, along) - 1)
         _frame(canvas, self, along, up, below)
         for band in self.bands:
             _band(canvas, band, along, up)
         ends = [_line(canvas, series, along, up) for series in self.series]
-        for series, height in zip(self.series, spread(ends), strict=True):
-            _label(canvas, series, (along.end + 10, height + 4), right)
+        heights = [_label_height(series, right) for series in self.series]
+        for series, y in zip(self.series, spread(ends, heights), strict=True):
+            _label(canvas, series, (along.end + 8, y), right)
         return canvas.svg(WIDTH, HEIGHT + below, labelled_by)
 
 
@@ -91,8 +94,7 @@ def _tick_width(chart: Chart, along: Axis) -> float:
 
 
 def _tick_lines(chart: Chart, along: Axis) -> int:
-    width = _tick_width(chart, along)
-    return max((len(wrapped(t, width)) for _, name in chart.ticks for t in (name.en, name.zh)), default=1)
+    return max((_lines(name, _tick_width(chart, along)) for _, name in chart.ticks), default=1)
 
 
 def _band(canvas: Canvas, band: Band, along: Axis, up: Axis) -> None:
@@ -114,7 +116,7 @@ def _band(canvas: Canvas, band: Band, along: Axis, up: Axis) -> None:
 
 def _line(canvas: Canvas, series: Series, along: Axis, up: Axis) -> float:
     """Draw one arm; the height at which it ends."""
-    kind = "base" if series.baseline else "ln"
+    kind = KINDS[series.rank % len(KINDS)]
     if series.curve:
         runs = list(envelope(series, along, up))
         canvas.path("".join(polyline(run) for run in runs if len(run) > 1), kind)
@@ -123,9 +125,9 @@ def _line(canvas: Canvas, series: Series, along: Axis, up: Axis) -> float:
     for x, point in zip(series.x, series.points, strict=True):
         if point.interval:
             low, high = point.interval
-            canvas.line((along(x), up(low)), (along(x), up(high)), "o" if series.baseline else "whisker")
+            canvas.line((along(x), up(low)), (along(x), up(high)), "whisker" if series.rank else "o")
         canvas.dots(((along(x), up(v)) for v in point.values if len(point.values) > 1), "sd")
-        canvas.circle((along(x), up(point.mean)), "od" if series.baseline else "dot", 2.8)
+        canvas.circle((along(x), up(point.mean)), "dot" if series.rank else "od", 2.8)
     return up(series.points[-1].mean)
 
 
@@ -134,8 +136,10 @@ def envelope(series: Series, along: Axis, up: Axis) -> Iterator[list[Point]]:
     run: list[Point] = []
     bins = max(1, math.ceil(len(series.x) / BINS))
     for start in range(0, len(series.x), bins):
-        points = [(x, y) for x, y in zip(series.x[start : start + bins], series.curve[start : start + bins], strict=True)
-                  if math.isfinite(x) and math.isfinite(y) and (y > 0 or not up.log) and (x > 0 or not along.log)]  # fmt: skip
+        some = slice(start, start + bins)
+        points = [
+            p for p in zip(series.x[some], series.curve[some], strict=True) if along.holds(p[0]) and up.holds(p[1])
+        ]
         if not points and run:
             yield run
             run = []
@@ -145,20 +149,32 @@ def envelope(series: Series, along: Axis, up: Axis) -> Iterator[list[Point]]:
         yield run
 
 
-def spread(heights: Sequence[float]) -> list[float]:
-    """The heights moved apart just enough for labels, in the same order and within the axes."""
-    order = sorted(range(len(heights)), key=lambda i: heights[i])
-    placed = list(heights)
-    for before, after in zip(order, order[1:], strict=False):
-        placed[after] = max(placed[after], placed[before] + APART)
+def spread(middles: Sequence[float], heights: Sequence[float]) -> list[float]:
+    """The middles of labels moved apart just enough, in the same order and above the axis."""
+    order = sorted(range(len(middles)), key=lambda i: middles[i])
+    placed = list(middles)
+    for before, after in pairwise(order):
+        placed[after] = max(placed[after], placed[before] + (heights[before] + heights[after]) / 2)
     limit = BOTTOM
     for i in reversed(order):
-        placed[i] = min(placed[i], limit)
-        limit = placed[i] - APART
+        placed[i] = min(placed[i], limit - heights[i] / 2)
+        limit = placed[i] - heights[i] / 2
     return placed
 
 
+def _lines(name: Words, width: float) -> int:
+    return max(len(wrapped(text, width)) for text in (name.en, name.zh))
+
+
+def _label_height(series: Series, width: float) -> float:
+    return LINE * (_lines(series.name, width) + bool(series.note)) + 2
+
+
 def _label(canvas: Canvas, series: Series, at: Point, width: float) -> None:
-    canvas.text(at, series.name, "" if series.baseline else "k", width)
+    """A short piece of the line, and its name."""
+    canvas.line((at[0], at[1]), (at[0] + SAMPLE, at[1]), KINDS[series.rank % len(KINDS)])
+    x, name = at[0] + SAMPLE + 5, "k" if series.rank else ""
+    up = LINE / 2 if series.note else 0.0
+    canvas.text((x, at[1] + 4 - up), series.name, name, width)
     if series.note:
-        canvas.text((at[0], at[1] + 13), series.note, "" if series.baseline else "k")
+        canvas.text((x, at[1] + 4 + _lines(series.name, width) * LINE / 2), series.note, name)

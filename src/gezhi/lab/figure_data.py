@@ -63,28 +63,38 @@ class Run:
         than = getattr(spec, "than", None)
         return [arm for arm in spec.arms or self.study.arms if arm in self.study.arms and arm != than]
 
+    def baseline(self, spec: Figure) -> str:
+        """The arm that the others are seen against: `than`, the study's first, or the figure's own first."""
+        than, shown = getattr(spec, "than", None), self.arms(spec)
+        if than is not None or len(shown) < 2:
+            return than or ""
+        return next((arm for arm in shown if arm == self.study.arms[0]), shown[0])
+
     def cases(self, spec: Figure) -> list[str]:
         """The cases with data, in the figure's order; a user's file stands for all."""
         measured = [case for case in self.study.cases if case in self.study.replicates]
         wanted = [case for case in spec.cases or measured if case in measured]
         return wanted or measured
 
-    def values(self, spec: Dots | Lines, case: str, arm: str) -> list[float]:
-        """The metric per seed as drawn: in the axis' unit, and as a difference where the figure shows those."""
-        mine = self._series(spec.metric, case, arm)
-        if spec.than is not None:
-            mine = mine - self._series(spec.metric, case, spec.than)
-        return list(mine * self.factor(spec.metric))
+    def values(self, metric: str, case: str, arm: str, than: str | None = None) -> list[float]:
+        """The metric per seed in the axis' unit, or its difference from another arm."""
+        mine = self._series(metric, case, arm)
+        return list((mine if than is None else mine - self._series(metric, case, than)) * self.factor(metric))
 
     def summary(self, spec: Dots | Lines, case: str, arm: str, *, log: bool) -> Summary | None:
         """The arm in this case; over test items, whose numbers are not kept, with the interval of the claim's test."""
-        found = summary(self.values(spec, case, arm), log=log)
+        found = summary(self.values(spec.metric, case, arm, spec.than), log=log)
         if found is None or found.interval is not None:
             return found
         how = "value" if spec.than is None else "difference"
-        for test in self.tests(spec, case, (how,)):
+        for test in self.tests(case, (how,)):
             low, high = test.interval
-            if (test.arm, test.than) == (arm, spec.than) and low is not None and high is not None and low < high:
+            if (
+                (test.metric, test.arm, test.than) == (spec.metric, arm, spec.than)
+                and low is not None
+                and high is not None
+                and low < high
+            ):
                 factor = self.factor(spec.metric)
                 return Summary(found.values, found.mean, (low * factor, high * factor))
         return found
@@ -93,33 +103,39 @@ class Run:
         found = self.study.replicates[case][arm].get(metric, [])
         return np.array([math.nan if v is None or isinstance(v, list) else v for v in found], dtype=float)
 
-    def tests(self, spec: Figure, case: str, how: Iterable[str]) -> Iterator[TestResult]:
-        """The tests of the named claims that speak of this metric in this case."""
+    def tests(self, case: str, how: Iterable[str]) -> Iterator[TestResult]:
+        """The tests of the named claims in this case."""
         for claim in self.claims:
             if claim.case in (None, case):
-                yield from (t for t in claim.tests if t.how in how and t.metric == spec.metric)
+                yield from (test for test in claim.tests if test.how in how)
 
     def region(self, spec: Dots | Lines, case: str, arm: str) -> Region | None:
         """Where the named claims want this arm, on the figure's axis; several regions are intersected."""
         found: Region | None = None
-        for test in self.tests(spec, case, ("value", "difference", "ratio")):
-            region = self._placed(spec, case, test) if test.arm == arm else None
+        for test in self.tests(case, ("value", "difference", "ratio")):
+            mine = (test.metric, test.arm) == (spec.metric, arm)
+            region = self.placed(test, case, spec.than) if mine else None
             if region and found and max(region[0], found[0]) <= min(region[1], found[1]):
                 found = (max(region[0], found[0]), min(region[1], found[1]))
             found = found or region
         return found
 
-    def _placed(self, spec: Dots | Lines, case: str, test: TestResult) -> Region | None:
-        low, high = open_ends(test, self.factor(spec.metric) if test.how != "ratio" else 1.0)
-        if spec.than is not None:
-            return (low, high) if (test.how, test.than) == ("difference", spec.than) else None
+    def placed(self, test: TestResult, case: str, than: str | None = None) -> Region | None:
+        """The region of a test on an axis of its metric, or of differences from `than`."""
+        low, high = open_ends(test, self.factor(test.metric) if test.how != "ratio" else 1.0)
+        if than is not None:
+            return (low, high) if (test.how, test.than) == ("difference", than) else None
         if test.than is None:
             return low, high
-        other = summary(self.values(spec, case, test.than), log=test.how == "ratio")
+        other = summary(self.values(test.metric, case, test.than), log=test.how == "ratio")
         if other is None:
             return None
-        return (other.mean * max(low, 0.0), other.mean * high) if test.how == "ratio" else (
-            other.mean + low, other.mean + high)  # fmt: skip
+        return scaled(other.mean, low, high) if test.how == "ratio" else (other.mean + low, other.mean + high)
+
+
+def scaled(mean: float, low: float, high: float) -> Region:
+    """The region of a ratio over a positive mean; its open lower side ends at 0."""
+    return mean * max(low, 0.0), mean * high
 
 
 def open_ends(test: TestResult, factor: float = 1.0) -> Region:
@@ -132,7 +148,7 @@ class Series:
     """One arm of a figure of lines; `points` holds a summary a case, `curve` a profile."""
 
     name: Words
-    baseline: bool
+    rank: int  # 0: the baseline
     x: list[float]
     points: list[Summary] = field(default_factory=list)
     curve: list[float] = field(default_factory=list)
@@ -166,5 +182,3 @@ def places(cases: Sequence[str], values: Mapping[str, Any]) -> list[float] | Non
         else:
             return None
     return found if len(set(found)) == len(found) else None
-
-

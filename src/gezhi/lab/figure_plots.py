@@ -12,7 +12,7 @@ from markupsafe import Markup
 from gezhi.lab.drawing import tick_label
 from gezhi.lab.drawing_dots import DotPlot, Group, Row
 from gezhi.lab.drawing_lines import Band, Chart
-from gezhi.lab.figure_data import Extents, Run, Series, open_ends, places
+from gezhi.lab.figure_data import Extents, Region, Run, Series, open_ends, places
 from gezhi.lab.figures import Dots, Figure, Lines, Profile
 from gezhi.lab.record import TestResult, Words
 from gezhi.lab.report_numbers import SPACE, measured
@@ -58,7 +58,7 @@ def dot_plot(run: Run, spec: Dots) -> DotPlot:
     groups = []
     for case in run.cases(spec):
         rows = [
-            Row(run.label(arm), arm == run.study.arms[0], summary, run.region(spec, case, arm))
+            Row(run.label(arm), arm == run.baseline(spec), summary, run.region(spec, case, arm))
             for arm in run.arms(spec)
             if (summary := run.summary(spec, case, arm, log=spec.log))
         ]
@@ -74,7 +74,7 @@ def lines_chart(run: Run, spec: Lines, values: Mapping[str, Any]) -> Chart | Non
     numbers = places(cases, values)
     x = dict(zip(cases, numbers or map(float, range(len(cases))), strict=True))
     cases = sorted(cases, key=lambda case: x[case])
-    series = [s for arm in run.arms(spec) if (s := _series(run, spec, arm, cases, x))]
+    series = [s for arm, rank in ranked(run, spec) if (s := _series(run, spec, arm, rank, cases, x))]
     if len(cases) < 2 or not series:
         return None
     ticks = [(x[case], text(tick_label(x[case])) if numbers else run.label(case)) for case in cases]
@@ -93,32 +93,52 @@ def shared_words(run: Run, cases: list[str]) -> Words:
 
 def profile_chart(run: Run, spec: Profile, case: str) -> Chart:
     """Each arm's array of the metric over its array `x`; a region spans the whole width."""
-    tests = [t for claim in run.claims if claim.case in (None, case) for t in claim.tests if t.how == "value"]
-    regions = dict.fromkeys(open_ends(t, run.factor(spec.metric)) for t in tests)
     series = []
-    for arm in run.arms(spec):
+    for arm, rank in ranked(run, spec):
         found = run.study.replicates[case][arm]
-        x, y = (_array(found.get(name)) for name in (spec.x, spec.metric))
-        if x and y:
-            curve = [v * run.factor(spec.metric) for v in y]
-            series.append(Series(run.label(arm), arm == run.study.arms[0], x, curve=curve))
-    return Chart(series, [Band(everywhere=region) for region in regions], spec.log, run.label(spec.x))
+        x, curve = (_array(found.get(name), run.factor(name)) for name in (spec.x, spec.metric))
+        if x and curve:
+            series.append(Series(run.label(arm), rank, x, curve=curve))
+    signed = any(v < 0 for s in series for v in s.curve)
+    bands = [Band(everywhere=region) for region in _profile_regions(run, spec, case, signed=signed)]
+    return Chart(series, bands, spec.log, run.label(spec.x))
 
 
-def _array(values: list[Any] | None) -> list[float]:
-    """The first seed's array (profiles come from exact studies), with NaN for what is not finite."""
+def _profile_regions(run: Run, spec: Profile, case: str, *, signed: bool) -> dict[Region, None]:
+    """The regions of claims on figures of the profile, such as its `largest error`; sizes bound it on both sides."""
+    found: dict[Region, None] = {}
+    for test in run.tests(case, ("value", "ratio")):
+        region = run.placed(test, case) if spec.metric in test.metric else None
+        if region:
+            low, high = region
+            found[(-high, high) if signed and low in (0.0, -math.inf) else region] = None
+    return found
+
+
+def ranked(run: Run, spec: Figure) -> list[tuple[str, int]]:
+    """The arms with their ranks: the baseline has 0, the others count from 1."""
+    others = [arm for arm in run.arms(spec) if arm != run.baseline(spec)]
+    return [(arm, 1 + others.index(arm) if arm in others else 0) for arm in run.arms(spec)]
+
+
+def _array(values: list[Any] | None, factor: float) -> list[float]:
+    """The first seed's array (profiles come from exact studies), with the one `math.nan` for what is not finite."""
     first = values[0] if values else None
-    return [math.nan if v is None else float(v) for v in first] if isinstance(first, list) else []
+    return [math.nan if v is None else v * factor for v in first] if isinstance(first, list) else []
 
 
-def _series(run: Run, spec: Lines, arm: str, cases: list[str], x: Mapping[str, float]) -> Series | None:
+def _series(run: Run, spec: Lines, arm: str, rank: int, cases: list[str], x: Mapping[str, float]) -> Series | None:
     found = {case: s for case in cases if (s := run.summary(spec, case, arm, log=spec.log[1]))}
     if not found:
         return None
-    slope = next((t for t in run.tests(spec, cases[0], ["exponent"]) if t.arm == arm and t.estimate is not None), None)
+    slope = next((test for test in _exponents(run, spec, cases[0]) if test.arm == arm), None)
     note = str(measured(slope, exact=run.study.varies == "nothing")) if slope else ""
     at = [x[case] for case in found]
-    return Series(run.label(arm), arm == run.study.arms[0], at, list(found.values()), note=note.replace(SPACE, " "))
+    return Series(run.label(arm), rank, at, list(found.values()), note=note.replace(SPACE, " "))
+
+
+def _exponents(run: Run, spec: Lines, case: str) -> list[TestResult]:
+    return [t for t in run.tests(case, ["exponent"]) if t.metric == spec.metric and t.estimate is not None]
 
 
 def _regions(run: Run, spec: Lines, cases: list[str], x: Mapping[str, float]) -> Iterator[Band]:
@@ -131,7 +151,7 @@ def _regions(run: Run, spec: Lines, cases: list[str], x: Mapping[str, float]) ->
 
 def _wedges(run: Run, spec: Lines, cases: list[str], x: Mapping[str, float]) -> Iterator[Band]:
     """The slopes that a claim on an exponent allows, from the first point of its arm."""
-    for test in run.tests(spec, cases[0], ["exponent"]):
+    for test in _exponents(run, spec, cases[0]):
         start = run.summary(spec, cases[0], test.arm, log=True)
         if start and x[cases[0]] > 0:
             yield Band(tuple(_wedge(test, start.mean, [x[case] for case in cases])), stretches=False)

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from gezhi.lab.record import Record, Words, write_atomically
 from gezhi.lab.report_methods import sections_of, test_lines
 from gezhi.lab.report_rows import Row, rows_of
-from gezhi.lab.report_summary import FEW, chance, facts, surprising, tallies, unlike, weak
+from gezhi.lab.report_summary import FEW, caveats, chance, facts, surprising, tallies
 from gezhi.lab.report_text import MARKS, REFERENCE, VERDICTS, YOURS, Lang, count, full_width, html
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -35,11 +35,13 @@ def render(record: Record, reference: Record | None, *, lang: Lang = "en", folde
         folder: where the report will lie; `result.json` and `results/` are linked if they are there.
     """
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    environment.globals |= {
-        "t": html, "full_width": full_width, "count": count, "marks": MARKS, "verdicts": VERDICTS, "test_lines": test_lines
-    }  # fmt: skip
+    environment.globals |= {"t": html, "full_width": full_width, "count": count, "test_lines": test_lines}
     return environment.get_template("report.html.j2").render(content(record, reference, lang, folder))
 
 
@@ -54,6 +56,8 @@ def content(record: Record, reference: Record | None, lang: Lang, folder: Path |
     asked = {method.stem for method in record.methods}
     return {
         "lang": lang,
+        "verdicts": VERDICTS,
+        "marks": MARKS,
         "style": Markup("\n".join((TEMPLATES / style).read_text(encoding="utf-8") for style in STYLES)),
         "record": record,
         "names": (name, REFERENCE),
@@ -61,8 +65,7 @@ def content(record: Record, reference: Record | None, lang: Lang, folder: Path |
         "rows": rows,
         "tallies": tallies(rows),
         "chance": chance(rows),
-        "weak": weak(rows),
-        "unlike": unlike(rows),
+        "caveats": caveats(rows, single=beside is None),
         "surprising": refuted[:FEW],
         "facts": facts(record, beside, (name, REFERENCE)),
         "sections": sections_of(rows, [(name, method) for method in record.methods], others, refuted),

@@ -9,7 +9,7 @@ from statistics import fmean
 from gezhi.lab.record import Compute, MethodResult, StudyResult, Words
 from gezhi.lab.report_figures import NamedRun
 from gezhi.lab.report_numbers import exact_number
-from gezhi.lab.report_rows import named
+from gezhi.lab.report_phrases import named
 from gezhi.lab.report_text import REFERENCE, brief, count, joined, text
 
 COLUMNS = {
@@ -51,14 +51,17 @@ def cost(run: Words, method: MethodResult, study: StudyResult) -> Cost:
     spent = [name for name in COLUMNS if any(getattr(entry, name) for entry in entries)]
     bought = _metrics(study)
     units = {t.metric: t.unit for c in method.claims if c.study == study.name for t in c.tests if t.unit}
-    cases = [
-        (named(method, case), [
-            Line(named(method, arm), [*(_spent(entry, name) for name in spent), *_bought(study, case, arm, bought, units)])
-            for arm, entry in arms.items()
-        ])
-        for case, arms in study.compute.items()
-    ]  # fmt: skip
-    columns = [*(COLUMNS[name] for name in spent), *(joined([named(method, m), text(units.get(m, ""))]) for m in bought)]
+    cases = []
+    for case, arms in study.compute.items():
+        lines = []
+        for arm, entry in arms.items():
+            cells = [*(_spent(entry, name) for name in spent), *_bought(study, case, arm, bought, units)]
+            lines.append(Line(named(method, arm), cells))
+        cases.append((named(method, case), lines))
+    columns = [
+        *(COLUMNS[name] for name in spent),
+        *(joined([named(method, m), text(units.get(m, ""))]) for m in bought),
+    ]
     where = text("reference run", "参考运行") if run is REFERENCE else text("")
     return Cost(named(method, study.name), joined([headline(study, entries), where]), columns, cases)
 

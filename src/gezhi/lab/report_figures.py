@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -55,11 +55,12 @@ def figures_of(experiment: Experiment, runs: Sequence[NamedRun], rows: Sequence[
     for study in experiment.studies:
         for spec in study.figures:
             number = first + len(found)
-            sides = _sides(runs, study, spec, rows)
+            sides = list(_sides(runs, study, spec, rows))
             drawn = once([(run.name, title, plot) for run in sides for title, plot in plots(run, spec, study.cases)])
             if drawn:
                 about = [row for row in rows if row.mine.id in spec.claims]
-                how = reading(spec, study, experiment.zh, shaded=any(plot.shaded for *_, plot in drawn))
+                base = sides[0].label(sides[0].baseline(spec))
+                how = reading(spec, study, base, shaded=any(plot.shaded for *_, plot in drawn))
                 caption = joined([text(spec.en, spec.zh), how], " ", "")
                 found.append(FigureView(number, finding(about), caption, _panels(drawn, f"fig-{number}")))
     return found
@@ -101,7 +102,9 @@ def finding(rows: Sequence[Row]) -> Words:
     if not rows:
         return text("")
     found = Counter((row.shown.verdict, row.from_reference) for row in rows)
-    verdict = capitalised(joined(_counted(*kind, n if len(found) > 1 else 0) for kind, n in sorted(found.items(), key=_order)))
+    verdict = capitalised(
+        joined(_counted(*kind, n if len(found) > 1 else 0) for kind, n in sorted(found.items(), key=_order))
+    )
     claims = {row.mine.id: row.claim for row in rows}
     if len(claims) > 1:
         return text(f"{len(claims)} claims: {verdict.en.lower()}.", f"{len(claims)} 条论断：{verdict.zh}。")
@@ -121,16 +124,14 @@ def _counted(verdict: str, elsewhere: bool, n: int) -> Words:
     return text(f"{en} in the reference run", f"参考运行中{zh}") if elsewhere else text(en, zh)
 
 
-def reading(spec: Figure, study: Study, zh: Mapping[str, str], *, shaded: bool) -> Words:
+def reading(spec: Figure, study: Study, base: Words, *, shaded: bool) -> Words:
     """How to read the marks of a figure."""
     one = text("round", "轮") if study.alone else text("seed", "个种子")
     single = study.exact or study.varies == "items" or isinstance(spec, Profile)
-    base = getattr(spec, "than", None) or next(iter(study.arms))
     parts = [
-        text(f"Dashed: {base}.", f"虚线：{zh.get(base, base)}。"),
+        text(f"Dashed: {base.en}.", f"虚线：{base.zh}。"),
         text(f"Each dot is one {one.en}; mean and 95\u00a0% interval.", f"每点为一{one.zh}；均值与 95\u00a0% 区间。"),
         text("Shaded: what the claim allows.", "阴影：论断允许的范围。"),
     ]
-    dashed = getattr(spec, "than", None) is not None or base in (spec.arms or study.arms)
-    shown = (dashed, not single, shaded)
+    shown = (base.en, not single, shaded)
     return joined([part for part, holds in zip(parts, shown, strict=True) if holds], " ", "")

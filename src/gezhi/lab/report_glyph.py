@@ -122,6 +122,5 @@ def _labels(test: TestResult, low: float | None, high: float | None) -> tuple[La
         return (Label(x, region(test), ""),)
     wide = (len(texts[0]) + len(texts[1])) * LETTER / 2 < high - low
     return tuple(
-        Label(x, label, "" if wide else anchor)
-        for x, label, anchor in ((low, texts[0], "te"), (high, texts[1], "ts"))
+        Label(x, label, "" if wide else anchor) for x, label, anchor in ((low, texts[0], "te"), (high, texts[1], "ts"))
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import pairwise
 from xml.etree import ElementTree as ET
 
 from latex2mathml.converter import convert
@@ -15,6 +16,7 @@ FUNCTIONS = {"arccos", "arcsin", "cos", "det", "exp", "lg", "ln", "log", "sin", 
 ACCENTS = {"~", "^", "¯", "˙", "→"}
 RELATIONS = {"=", "≤", "≥", "<", ">", "≈", "∝", "→", "≠", "∼", "⟺", "⟹"}
 BREAKS = RELATIONS | {"+", "−"}  # outside brackets
+OPENING, CLOSING = {"(", "[", "{"}, {")", "]", "}"}
 LONG = 16  # characters of an inline formula that may have to break
 
 
@@ -26,7 +28,8 @@ def math(latex: str, *, display: bool = False) -> Markup:
     the other, since browsers do not break inside one.
     """
     source = " ".join(TAG.sub("", latex).split())
-    root = ET.fromstring(convert(source).replace(' xmlns="http://www.w3.org/1998/Math/MathML"', ""))
+    element = convert(source, display="block" if display else "inline")
+    root = ET.fromstring(element.replace(' xmlns="http://www.w3.org/1998/Math/MathML"', ""))
     for row in list(root.iter()):
         _space(row)
         if row.tag == "mover" and row[-1].text in ACCENTS:
@@ -34,8 +37,8 @@ def math(latex: str, *, display: bool = False) -> Markup:
     if display:
         return Markup(f'<math display="block" alttext="{escape(source)}">') + _inside(list(root)) + Markup("</math>")
     content = list(root[0]) if len(root) == 1 and root[0].tag == "mrow" else list(root)
-    long = len("".join(root.itertext())) > LONG
-    return Markup("").join(Markup("<math>") + _inside(p) + Markup("</math>") for p in (pieces(content) if long else [content]))
+    parts = pieces(content) if len("".join(root.itertext())) > LONG else [content]
+    return Markup("").join(Markup("<math>") + _inside(part) + Markup("</math>") for part in parts)
 
 
 def _inside(elements: list[ET.Element]) -> Markup:
@@ -44,10 +47,13 @@ def _inside(elements: list[ET.Element]) -> Markup:
 
 def _space(row: ET.Element) -> None:
     """A thin space behind the name of a function, unless a bracket or another operator follows."""
-    children = list(row)
-    for child, after in reversed(list(zip(children, children[1:], strict=False))):
-        if child.tag == "mi" and child.text in FUNCTIONS and after.tag != "mo" and row.tag in ("mrow", "mstyle", "math"):
-            row.insert(list(row).index(child) + 1, ET.Element("mspace", width=".17em"))
+    if row.tag not in ("mrow", "mstyle", "math"):
+        return
+    named = [
+        child for child, after in pairwise(row) if child.text in FUNCTIONS and child.tag == "mi" and after.tag != "mo"
+    ]
+    for child in named:
+        row.insert(list(row).index(child) + 1, ET.Element("mspace", width=".17em"))
 
 
 def pieces(content: list[ET.Element]) -> Iterator[list[ET.Element]]:
@@ -56,7 +62,7 @@ def pieces(content: list[ET.Element]) -> Iterator[list[ET.Element]]:
     depth = 0
     for element in content:
         sign = (element.text or "").strip() if element.tag == "mo" else ""
-        depth += (sign in "([{") - (sign in ")]}") if sign else 0
+        depth += (sign in OPENING) - (sign in CLOSING)
         if piece and sign in BREAKS and depth == 0:
             yield piece
             piece = []

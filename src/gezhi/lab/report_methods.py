@@ -12,7 +12,8 @@ from gezhi.lab.report_costs import Cost, costs
 from gezhi.lab.report_figures import FigureView, NamedRun, experiment_of, figures_of
 from gezhi.lab.report_numbers import Measured, measured, region
 from gezhi.lab.report_pages import Page, page
-from gezhi.lab.report_rows import Row, named
+from gezhi.lab.report_phrases import named
+from gezhi.lab.report_rows import Row
 from gezhi.lab.report_summary import Tally
 from gezhi.lab.report_text import joined, text
 

@@ -9,8 +9,9 @@ from functools import cached_property
 
 from gezhi.lab.record import ClaimResult, MethodResult, Record, StudyResult, TestResult, Words
 from gezhi.lab.report_glyph import Glyph, glyph
-from gezhi.lab.report_numbers import Measured, measured, region, resolution
-from gezhi.lab.report_text import ROUNDS, VARIES, capitalised, joined, replicates, text
+from gezhi.lab.report_numbers import Measured, measured
+from gezhi.lab.report_phrases import basis, named, remark, study_of
+from gezhi.lab.report_text import ROUNDS, VARIES, capitalised, joined, text
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class Row:
     @cached_property
     def glyph(self) -> Glyph | None:
         """Drawn wherever a run left tests; of a timed claim without the reference run."""
-        reference = None if self.mine.timed or self.mine.exact and self.judged else self.same_test
+        reference = None if self.mine.timed or (self.mine.exact and self.judged) else self.same_test
         if self.judged:
             return glyph(self.mine.tests[self.mine.deciding], reference, exact=self.mine.exact)
         known = self.shown if self.shown.tests else self.other
@@ -107,6 +108,10 @@ class Row:
         return remark(self.mine)
 
     @property
+    def shown_remark(self) -> Words:
+        return remark(self.shown)
+
+    @property
     def shown_basis(self) -> Words:
         """What the result that is shown rests on, and in which run."""
         method = self.other_method if self.from_reference else self.method
@@ -117,65 +122,29 @@ class Row:
     def source(self) -> Words:
         """Which run the card of the claim speaks of."""
         if self.from_reference:
-            return joined([text("reference run", "参考运行"), self.mine.reason or text("")], "; ", "；")
+            return joined([text("reference run", "参考运行"), remark(self.mine)], "; ", "；")
         return text("your run", "本次运行") if self.judged else text("")
 
     @property
+    def other_test(self) -> TestResult | None:
+        """The reference run's result of the same test, or of its own deciding one where this run has none."""
+        if self.mine.tests:
+            return self.same_test
+        return self.other.tests[self.other.deciding] if self.other and self.other.tests else None
+
+    @property
     def other_result(self) -> Measured | None:
-        """The reference run's number for the same test, or for its own deciding one where this run has none."""
-        if self.other is None or not self.other.tests:
-            return None
-        test = self.same_test if self.mine.tests else self.other.tests[self.other.deciding]
-        return measured(test, exact=self.other.exact) if test else None
+        return measured(self.other_test, exact=self.mine.exact) if self.other_test else None
 
     @property
     def other_basis(self) -> Words:
-        if self.other is None or self.other_method is None or not self.other.tests:
+        """What the reference run's number rests on, and its remark."""
+        if self.other is None:
             return text("")
-        if self.mine.tests and self.same_test is None:
-            return joined([text("asked with another margin", "界限不同"), remark(self.other)])
-        n = "" if self.other.exact else f"n\u00a0=\u00a0{self.other.tests[self.other.deciding].n}"
-        return joined([text(n), remark(self.other)])
-
-
-def named(method: MethodResult, english: str) -> Words:
-    """A name of the experiment in both languages."""
-    return text(english, method.zh.get(english, english))
-
-
-def study_of(method: MethodResult, claim: ClaimResult) -> StudyResult:
-    return next(study for study in method.studies if study.name == claim.study)
-
-
-def asks(test: TestResult) -> tuple[str | float | None, ...]:
-    """What a test compares and the region it allows."""
-    return test.metric, test.arm, test.than, test.how, test.low, test.high
-
-
-def basis(method: MethodResult, claim: ClaimResult) -> Words:
-    """`5 seeds, resolves 0.33`; `exact`; empty for what was not measured."""
-    if not claim.tests:
-        return text("")
-    if claim.exact:
-        return text("exact", "精确")
-    test = claim.tests[claim.deciding]
-    seen = resolution(test)
-    level = "" if claim.level == 0.95 else f"{100 * claim.level:.0f}\u00a0%"
-    parts = [
-        replicates(study_of(method, claim), test.n),
-        text(f"{level} interval", f"{level} 区间") if level else text(""),
-        text(f"resolves\u00a0{seen}", f"分辨\u00a0{seen}") if seen else text(""),
-    ]
-    return joined(parts)
-
-
-def remark(claim: ClaimResult) -> Words:
-    """Weak with its q, the seeds that are needed, or the reason for not asking."""
-    weak = text("")
-    if claim.weak and claim.q is not None:
-        q = f"q\u00a0=\u00a0{claim.q:.3f}".replace("0.", ".")
-        weak = text(f"weak, {q}", f"弱，{q}")
-    return joined([weak, claim.reason or text("")], "; ", "；")
+        on = text("asked with another margin", "界限不同") if self.mine.tests and self.other.tests else text("")
+        if self.other_test:
+            on = text("" if self.mine.exact else f"n\u00a0=\u00a0{self.other_test.n}")
+        return joined([on, remark(self.other)])
 
 
 def rows_of(record: Record, reference: Record | None) -> list[Row]:
@@ -187,6 +156,11 @@ def rows_of(record: Record, reference: Record | None) -> list[Row]:
         Row(method, claim, theirs.get((method.stem, claim.key)), methods.get(method.stem), next(anchors), number)
         for number, (method, claim) in enumerate(record.claims())
     ]
+
+
+def asks(test: TestResult) -> tuple[str | float | None, ...]:
+    """What a test compares and the region it allows."""
+    return test.metric, test.arm, test.than, test.how, test.low, test.high
 
 
 def unique(names: Iterator[str]) -> Iterator[str]:

@@ -63,8 +63,16 @@ def chance(rows: Sequence[Row]) -> Words:
     )
 
 
-def weak(rows: Sequence[Row]) -> int:
-    return sum(row.mine.weak for row in rows)
+def caveats(rows: Sequence[Row], *, single: bool) -> list[Words]:
+    """How many verdicts are weak, how the run departs from the reference run, and what that one lacks."""
+    weak = sum(row.mine.weak for row in rows)
+    absent = sum(row.other is None for row in rows)
+    parts = [
+        (weak, text(f"Weak, q > .05 over this run: {weak}.", f"弱（本次运行 q > .05）：{weak} 条。")),
+        (not single, text(f"Unlike the reference run: {unlike(rows).en}.", f"与参考运行不同：{unlike(rows).zh}。")),
+        (absent and not single, text(f"Not in the reference run: {absent}.", f"参考运行中没有：{absent} 条。")),
+    ]
+    return [words for holds, words in parts if holds]
 
 
 def unlike(rows: Sequence[Row]) -> Words:

@@ -1,0 +1,441 @@
+"""Runs that are resumed, interrupted, in parallel, timed, short of data, failing, or asked of a user's file."""
+
+from __future__ import annotations
+
+import errno
+import signal
+from collections import Counter
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+from threadpoolctl import threadpool_limits
+
+from gezhi.lab import record
+from gezhi.lab import run as lab_run
+from gezhi.lab.cells import Data
+from gezhi.lab.conduct import conduct, looks_so_far
+from gezhi.lab.results import record_of
+from gezhi.lab.run import Outcome, Plan, execute, fixed_threads, kind_fits, silent
+
+CALLS = 2 * 2 * 5  # arms, cases and seeds of the slow toy at quick
+
+
+# ---- resuming -------------------------------------------------------------------------------------------------------
+
+
+def test_a_second_run_measures_nothing(run, calls):
+    first = run("slow", budget="smoke")
+    assert len(calls()) == 8
+    second = run("slow", budget="smoke")
+    assert calls() == []
+    assert second.metrics == first.metrics
+    assert ("plan", "4/4") in first.events
+    assert ("plan", "0/4") in second.events
+
+
+def test_more_seeds_measure_only_the_new_ones(run, calls):
+    run("planted", budget="smoke", seeds=2)
+    calls()
+    run("planted", budget="smoke", seeds=3)
+    assert {line.split()[-1] for line in calls()} == {"1002"}
+
+
+def test_a_damaged_cell_is_measured_again_and_said(run, calls, tmp_path):
+    first = run("slow", budget="smoke")
+    calls()
+    cell = sorted((tmp_path / "run/cells/lab_toys.slow").iterdir())[0]
+    cell.write_text("{")
+    second = run("slow", budget="smoke")
+    assert len(calls()) == 1
+    assert second.metrics == first.metrics
+    (note,) = second.notes
+    assert note.startswith(f"lab_toys.slow, naps: damaged result {cell.name}: ")
+    assert note.endswith("; measured again")
+
+
+def test_a_cell_without_a_metric_that_a_new_claim_asks_for_is_measured_again(run, calls, monkeypatch):
+    run("slow", budget="smoke")
+    calls()
+    monkeypatch.setattr(lab_run, "asked_metrics", lambda study, arm, case: {"rank"} if arm == "gain" else {"score"})
+    second = run("slow", budget="smoke")
+    assert {line.split()[1] for line in calls()} == {"1.0"}
+    assert "measure must give rank for 'gain', which claims ask for: got score." in second.notes[0]
+
+
+def test_progress_is_told_while_it_goes_on(tmp_path, calls):
+    seen = []
+    execute(Plan(["lab_toys.slow"], tmp_path, "smoke"), lambda kind, _: kind == "job" and seen.append(len(calls())))
+    assert seen == [2, 2, 2, 2]
+
+
+def test_kill_loses_no_finished_cell(run, calls, interrupted, tmp_path):
+    code = f"from lab_toys.running import *; run_toys(Path({str(tmp_path / 'run')!r}), 'slow')"
+    assert interrupted(signal.SIGKILL, "-c", code).returncode == -signal.SIGKILL
+    before = calls()
+    assert 3 <= len(before) < CALLS
+    metrics = run("slow").metrics
+    after = calls()
+    assert len(metrics) == CALLS
+    assert len(before) + len(after) <= CALLS + 1, "at most the call that was interrupted is repeated"
+    assert set(before) | set(after) == {f"nap {a} {c} {1000 + s}" for a, c, s in product((0.0, 1.0), (1, 2), range(5))}
+
+
+def test_interrupt_ends_with_a_sentence_and_the_next_run_goes_on(run, calls, interrupted, tmp_path):
+    command = ("-m", "lab_toys.command", "run", "lab_toys.slow", "--out", str(tmp_path / "run"))
+    ended = interrupted(signal.SIGINT, *command)
+    assert ended.returncode == 130
+    assert ended.stderr.strip() == "Interrupted. What was measured is kept; run the same command again to go on."
+    before = calls()
+    assert len(run("slow").metrics) == CALLS
+    assert CALLS <= len(before) + len(calls()) <= CALLS + 1
+
+
+# ---- elsewhere ------------------------------------------------------------------------------------------------------
+
+
+def test_workers_give_what_one_process_gives_bit_for_bit(run, tmp_path):
+    alone = run("generators").metrics
+    for backend, jobs in (("loky", 2), ("threading", 2)):
+        assert run("generators", folder=tmp_path / backend, backend=backend, jobs=jobs).metrics == alone
+
+
+def test_dask_gives_what_one_process_gives(run, tmp_path):
+    distributed = pytest.importorskip("distributed")
+    cluster = distributed.LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None)
+    with cluster, distributed.Client(cluster):
+        elsewhere = run("generators", folder=tmp_path / "dask", backend="dask").metrics
+    assert elsewhere == run("generators").metrics
+
+
+@pytest.mark.parametrize(("backend", "message"), [("dask", "create a Dask Client"), ("ray", "Invalid backend: ray")])
+def test_a_backend_that_is_not_there_is_named(run, backend, message):
+    with pytest.raises(ValueError, match=message):
+        run("slow", budget="smoke", backend=backend)
+
+
+# ---- what a measurement finds ---------------------------------------------------------------------------------------
+
+
+def test_generators_start_alike_for_each_arm_and_case(run):
+    metrics = run("generators", budget="smoke").metrics
+    for case, seed in product(("one", "two"), (1000, 1001)):
+        assert metrics[case, "base", seed] == metrics[case, "twin", seed]
+    drawn = ("random", "numpy", "torch", "network")
+    assert all(metrics["one", "base", 1000][name] != metrics["one", "base", 1001][name] for name in drawn)
+    cases = ("case, random", "case, numpy", "case, torch")
+    assert len({tuple(cell[name] for name in cases) for cell in metrics.values()}) == 1
+
+
+def test_compute_of_every_arm_is_recorded(run):
+    (method,) = run("generators", budget="smoke").record.methods
+    spent = method.studies[0].compute["one"]["base"]
+    assert (spent.evaluations, spent.parameters) == (3, 3)
+    assert 0 < spent.seconds < 60
+
+
+def test_timed_studies_come_last_alone_and_by_rounds(run, calls):
+    run("timed", budget="smoke", jobs=1)
+    order = [line.split()[1:] for line in calls() if line.startswith("measure")]
+    names = [words[0] for words in order]
+    assert names == ["before"] * 8 + ["after"] * 8 + ["timed"] * 8
+    rounds = [(seed, case, arm) for _, arm, case, seed in order[16:]]
+    assert rounds == list(product(("1000", "1001"), ("one", "two"), ("base", "other")))
+
+
+def test_timed_studies_never_leave_this_process(run, monkeypatch):
+    sent = []
+    monkeypatch.setattr(lab_run, "_in_parallel", lambda plan, jobs: sent.extend(jobs) or iter(()))
+    found = run("timed", budget="smoke", jobs=2)
+    assert {job.study for job in sent} == {"before", "after"}
+    assert set(found.outcome.cells) == {("lab_toys.timed", "timed")}
+
+
+def test_threads_are_fixed_and_given_back(run):
+    with threadpool_limits(2):
+        torch.set_num_threads(2)
+        cells = run("timed", budget="smoke").outcome.cells
+        assert torch.get_num_threads() == 2
+    threads = {study: {c["metrics"]["threads"] for c in found.values()} for (_, study), found in cells.items()}
+    assert threads == {"before": {1}, "after": {1}, "timed": {2}}
+    assert {c["metrics"]["BLAS threads"] for c in cells["lab_toys.timed", "before"].values()} == {1}
+    with pytest.raises(ZeroDivisionError), fixed_threads(3):
+        raise ZeroDivisionError
+    assert torch.get_num_threads() == 2
+
+
+def test_arms_of_a_case_and_seed_share_caches(run, calls):
+    run("timed", budget="smoke")
+    lines = calls()
+    shared = Counter(line for line in lines if line.startswith("shared"))
+    assert shared == Counter({f"shared {case} {seed}": 3 for case in ("one", "two") for seed in (1000, 1001)})
+
+
+# ---- troubles -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def troubled(run):
+    return run("troubles")
+
+
+def test_missing_data_are_noted_and_the_run_goes_on(troubled):
+    absent = "poems is not on this machine. Run: gezhi data get poems"
+    key = ("lab_toys.troubles", "absent", "poems")
+    assert troubled.outcome.missing == {key: absent, (key[0], "one case absent", "poems"): absent}
+    claims = troubled.claims
+    assert claims["healthy"].verdict == claims["one case absent@toy"].verdict == "supported"
+    for claim in (claims["absent"], claims["one case absent@poems"]):
+        assert (claim.verdict, claim.reason.en) == ("not asked", f"data not at hand: {absent}")
+    studies = {study.name: study for study in troubled.record.methods[0].studies}
+    assert studies["absent"].reason.zh.startswith("数据不在手边")
+    assert studies["one case absent"].reason is None
+    assert list(studies["one case absent"].replicates) == ["toy"]
+
+
+@pytest.mark.parametrize(
+    ("study", "message"),
+    [
+        ("failing", r"ZeroDivisionError: nothing to divide by in [/0.0] (troubles.py, line "),
+        ("forgetful", "ValueError: measure must give score for 'gain', which claims ask for: got scores."),
+        ("wordy", "TypeError: metric 'score' of measure must be a number, or a list of one number per test item: got 'high'"),
+    ],
+)
+def test_a_failing_measure_is_noted_and_the_run_goes_on(troubled, study, message):
+    text = troubled.outcome.failed["lab_toys.troubles", study, "toy"]
+    assert text.startswith(message)
+    assert troubled.claims[study].verdict == "not asked"
+    assert troubled.claims[study].reason.en == f"the measurement failed: {text}"
+    assert f"lab_toys.troubles, {study}: {text}" in troubled.notes
+
+
+def test_warnings_of_a_measure_are_told_once(troubled):
+    told = [note for note in troubled.notes if "ill-conditioned" in note]
+    assert told == ["lab_toys.troubles, warning: RuntimeWarning: seed 1000 is ill-conditioned"]
+    assert troubled.claims["warning"].verdict == "supported"
+
+
+def test_a_full_disk_ends_the_run_and_leaves_no_half_written_file(run, monkeypatch, tmp_path):
+    run("slow", budget="smoke", seeds=1)
+    before = sorted((tmp_path / "run").rglob("*.json"))
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(record.Path, "replace", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        run("slow", budget="smoke", seeds=2)
+    assert sorted(path for path in (tmp_path / "run").rglob("*") if path.is_file()) == before
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_measuring(tmp_path, calls):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="--out must be a folder that can be written: got .*Choose another"):
+        conduct(Plan(["lab_toys.slow"], tmp_path / "file" / "run", "smoke"), "", silent)
+    assert calls() == []
+
+
+# ---- a whole run ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def conducted(tmp_path):
+    """A whole run of toys in the test's folder, with record and report."""
+
+    def whole(*toys, **asked):
+        plan = Plan([f"lab_toys.{toy}" for toy in toys], tmp_path / "whole", **asked)
+        return conduct(plan, "gezhi run", silent)[0]
+
+    return whole
+
+
+def test_the_folder_holds_record_report_and_replicates(conducted, tmp_path):
+    conducted("planted")
+    folder = tmp_path / "whole"
+    assert sorted(path.name for path in folder.iterdir()) == ["cells", "report.html", "result.json", "results"]
+    lines = (folder / "results/lab_toys.planted/replicates.csv").read_text().splitlines()
+    assert lines[0] == "study,case,arm,metric,seed,index,value"
+    assert lines[1].startswith("planted,toy,base,score,1000,0,1000.8")
+    assert "exact,toy,good,profile,1000,2,2e-14" in lines
+    assert "planted,toy,broken,score,1002,0," in lines
+    assert "The claim true holds." in (folder / "report.html").read_text("utf-8")
+
+
+def test_a_run_keeps_the_other_methods_of_its_folder(conducted, tmp_path):
+    conducted("planted")
+    conducted("on_items")
+    together = record.load(tmp_path / "whole")
+    assert [method.stem for method in together.methods] == ["lab_toys.on_items", "lab_toys.planted"]
+    conducted("planted", seeds=6)
+    together = record.load(tmp_path / "whole")
+    assert [(method.stem, method.seeds) for method in together.methods] == [("lab_toys.on_items", 5), ("lab_toys.planted", 6)]
+
+
+def test_q_values_are_over_all_claims_of_the_folder(conducted, tmp_path):
+    alone = {c.key: c.q for _, c in conducted("on_items").claims()}
+    conducted("planted")
+    together = {c.key: c.q for _, c in record.load(tmp_path / "whole").claims()}
+    assert together["clearly better"] < alone["clearly better"], "among many sure claims one more is less surprising"
+
+
+def test_verdicts_with_a_large_q_are_weak(run):
+    claims = run("planted").claims
+    assert not claims["true"].weak
+    weak = [claim for claim in claims.values() if claim.q is not None and claim.q > 0.05]
+    assert all(claim.weak == (claim.verdict in ("supported", "refuted")) for claim in weak)
+
+
+# ---- looks ----------------------------------------------------------------------------------------------------------
+
+
+def test_an_extension_is_judged_at_98_percent_and_there_are_two_at_most(conducted):
+    looks = []
+    for seeds in (5, 6, 8):
+        (method,) = conducted("slow", budget="smoke", seeds=seeds).methods
+        (claim,) = method.claims
+        looks.append((method.looks, claim.level, len(method.studies[0].seeds)))
+    assert looks == [(1, 0.95, 5), (2, 0.98, 6), (3, 0.98, 8)]
+    with pytest.raises(ValueError, match="--seeds must not extend a run more than 2 times: got 9"):
+        conducted("slow", budget="smoke", seeds=9)
+    (method,) = conducted("slow", budget="smoke", seeds=8).methods
+    assert (method.looks, method.claims[0].level) == (3, 0.98), "the same question again is no further look"
+
+
+def test_a_wider_interval_at_98_percent(conducted):
+    first = {c.key: c.interval for _, c in conducted("planted").claims()}["true"]
+    second = {c.key: c.interval for _, c in conducted("planted", seeds=10).claims()}["true"]
+    at_95 = (second[1] - second[0]) * 2.262 / 2.821  # t of nine degrees of freedom
+    assert at_95 == pytest.approx(2 * 2.262 * np.std([-2, -1, 0, 1, 2] * 2, ddof=1) * 0.01 / np.sqrt(10), rel=1e-3)
+    assert second[1] - second[0] < first[1] - first[0]
+
+
+@pytest.mark.parametrize(
+    ("asked", "looks"),
+    [
+        ({"seeds": 6}, 2),
+        ({"seeds": 5}, 1),
+        ({}, 1),
+        ({"seeds": 4}, 1),
+        ({"budget": "full"}, 1),
+        ({"data": Data("/a/mine.csv", None, "0")}, 1),
+    ],
+)
+def test_only_more_seeds_of_the_same_question_are_a_look(run, tmp_path, asked, looks):
+    before = run("planted").record
+    plan = Plan(["lab_toys.planted"], tmp_path, **asked)
+    assert looks_so_far(plan, before, "lab_toys.planted") == looks
+    assert looks_so_far(plan, None, "lab_toys.planted") == 1
+    assert looks_so_far(plan, before, "lab_toys.other") == 1
+
+
+def test_a_default_run_after_a_shorter_one_is_an_extension(run, tmp_path):
+    shorter = run("planted", seeds=4).record
+    assert looks_so_far(Plan(["lab_toys.planted"], tmp_path), shorter, "lab_toys.planted") == 2
+
+
+def test_seeds_asked_of_a_question_without_chance_are_no_look(tmp_path):
+    plan = Plan(["lab_toys.on_items"], tmp_path, "smoke", seeds=7)
+    before = record_of(plan, Outcome(), "", {})
+    assert before.methods[0].seeds == 1
+    assert looks_so_far(plan, before, "lab_toys.on_items") == 1
+
+
+# ---- the user's data ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def table(tmp_path):
+    """A table of a user's, and its hash."""
+    path = tmp_path / "mine.csv"
+    path.write_text("x,y\n" + "1,a\n2,b\n3,a\n4,a\n")
+    return Data.of(path, None)
+
+
+@pytest.fixture
+def probabilities(tmp_path):
+    """Twenty test rows of a user's, twelve of which the predictions have right."""
+    path = tmp_path / "mine.npz"
+    rows, labels = np.tile([0.9, 0.1], (20, 1)), np.repeat([0, 1], [12, 8])
+    np.savez(path, reference=rows, reference_labels=labels, test=rows, test_labels=labels)
+    return Data.of(path, None)
+
+
+def test_a_user_s_table_is_judged_over_seeds(run, calls, table):
+    claims = run("yours", data=table).claims
+    assert claims["anywhere@mine.csv"].verdict == "supported"
+    assert claims["anywhere@mine.csv"].tests[0].n == 5
+    for key in ("there@rows = 4", "along", "beats@mine.csv"):
+        assert (claims[key].verdict, claims[key].reason.en) == ("not asked", "not asked of your data")
+        assert claims[key].tests == []
+    assert len(calls()) == 2 * 5
+
+
+def test_a_user_s_probabilities_are_judged_over_items_with_one_seed(run, calls, probabilities):
+    found = run("yours", data=probabilities, seeds=5)
+    claim = found.claims["beats@mine.npz"]
+    assert (claim.verdict, claim.tests[0].over, claim.tests[0].n) == ("supported", "items", 22)
+    assert claim.estimate == pytest.approx(8 / 22)
+    assert calls() == ["hit mine 1000"] * 2, "never five identical seeds"
+    assert found.record.methods[0].data == "mine.npz"
+
+
+def test_without_data_such_a_study_says_what_it_takes(run):
+    claim = run("yours").claims["beats"]
+    assert (claim.verdict, claim.reason.en) == ("not asked", "needs your data (--data, probabilities)")
+
+
+def test_changed_data_are_measured_again(run, calls, table, tmp_path):
+    run("yours", data=table)
+    calls()
+    run("yours", data=Data.of(tmp_path / "mine.csv", None))
+    assert calls() == []
+    (tmp_path / "mine.csv").write_text("x,y\n1,a\n2,b\n")
+    found = run("yours", data=Data.of(tmp_path / "mine.csv", None))
+    assert len(calls()) == 10
+    assert found.record.methods[0].studies[0].replicates["mine.csv"]["base"]["rows"] == [2.0] * 5
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "fits"),
+    [
+        ("features", "a.csv", True),
+        ("features", "A.TSV", True),
+        ("features", "a.txt", False),
+        ("probabilities", "a.npz", True),
+        ("probabilities", "a.csv", False),
+        ("images", "a-images-idx3-ubyte", True),
+        ("images", "a.npz", True),
+        ("images", ".", True),
+        ("features", ".", False),
+        ("texts", "csv", False),
+    ],
+)
+def test_kinds_are_known_by_the_endings_that_are_read(kind, name, fits):
+    assert kind_fits(kind, name) is fits
+
+
+def test_of_several_kinds_only_those_that_can_be_read_are_asked(run, table):
+    assert list(run("yours", data=table, kinds=frozenset()).outcome.cells) == []
+    assert list(run("yours", data=table, kinds=frozenset({"features"})).outcome.cells) == [("lab_toys.yours", "table")]
+
+
+# ---- plans ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"budget": "huge"}, "budget must be one of 'smoke', 'quick', 'full': got 'huge'"),
+        ({"jobs": 0}, "jobs must lie between 1 and inf: got 0"),
+        ({"seeds": 0}, "seeds must lie between 1 and inf: got 0"),
+    ],
+)
+def test_bad_plans_are_refused(tmp_path, asked, message):
+    with pytest.raises(ValueError, match=message):
+        Plan([], tmp_path, **asked)
+
+
+def test_seeds_start_where_no_pilot_was(run):
+    (method,) = run("slow", budget="smoke").record.methods
+    assert method.studies[0].seeds == [1000, 1001]
