@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from lab_toys.calls import VARIABLE
+from lab_toys.calls import FILE, STOP, noted
 from lab_toys.running import Run, run_toys
 
 from gezhi.lab.run import load_case
@@ -35,10 +35,10 @@ def run(tmp_path: Path) -> Callable[..., Run]:
 def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
     """What the toys noted since the last question."""
     file = tmp_path / "calls.txt"
-    monkeypatch.setenv(VARIABLE, str(file))
+    monkeypatch.setenv(FILE, str(file))
 
     def since() -> list[str]:
-        lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+        lines = noted()
         file.unlink(missing_ok=True)
         return lines
 
@@ -46,26 +46,28 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[
 
 
 @pytest.fixture
-def interrupted(tmp_path: Path, calls: Callable[[], list[str]]) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Start a process that measures a slow toy, and send it a signal after its third call."""
+def interrupted(calls: Callable[[], list[str]]) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Start a process that measures the slow toy, and send it a signal in its fourth call."""
 
     def signalled(number: signal.Signals, *arguments: str) -> subprocess.CompletedProcess[str]:
         process = subprocess.Popen(
             [sys.executable, *arguments],
             cwd=TESTS,
-            env={**os.environ, "PYTHONPATH": str(TESTS)},
+            env={**os.environ, "PYTHONPATH": str(TESTS), STOP: "4"},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
-        noted = Path(os.environ[VARIABLE])
-        deadline = time.monotonic() + 60
-        while not (noted.exists() and len(noted.read_text(encoding="utf-8").splitlines()) >= 3):
-            assert process.poll() is None, process.communicate()[1]
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        process.send_signal(number)
-        output, errors = process.communicate(timeout=60)
+        try:
+            deadline = time.monotonic() + 120
+            while len(noted()) < 4:
+                assert process.poll() is None, process.communicate()[1]
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+            process.send_signal(number)
+            output, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
         return subprocess.CompletedProcess(arguments, process.returncode, output, errors)
 
     return signalled

@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
-VARIABLE = "LAB_TOYS_CALLS"  # names the file; unset: nothing is written
+FILE = "LAB_TOYS_CALLS"  # names the file; unset: nothing is written
+STOP = "LAB_TOYS_STOP"  # the number of the call that never ends; unset: all end
 
 
 def note(*words: object) -> None:
     """Append one line; lines of this size are written whole, whoever else writes."""
-    if VARIABLE in os.environ:
-        with Path(os.environ[VARIABLE]).open("a", encoding="utf-8") as file:
+    if FILE in os.environ:
+        with Path(os.environ[FILE]).open("a", encoding="utf-8") as file:
             file.write(" ".join(map(str, words)) + "\n")
+
+
+def noted() -> list[str]:
+    """The lines of the file."""
+    file = Path(os.environ[FILE])
+    return file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+
+
+def perhaps_stop() -> None:
+    """Wait for the signal that ends this process, if this is the call to do so."""
+    if STOP in os.environ and len(noted()) == int(os.environ[STOP]):
+        time.sleep(600)

@@ -7,9 +7,11 @@ import math
 import pytest
 import torch
 from contract import Sample
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from gezhi.data import read
+from gezhi.experiments._gelu import Swap, TableSize, TextSize, scores, swapped_in_table, swapped_in_text
 from gezhi.nn import (
     GELU,
     HF_GELU_NAMES,
@@ -223,7 +225,6 @@ def test_fitted_constants_and_their_two_equal_peaks(target, family, expected):
     assert heights[0] == pytest.approx(-heights[1], rel=1e-6), "the error must change its sign"
 
 
-@settings(max_examples=8)  # a tenth of a second each
 @given(st.floats(-5, 5), st.floats(0.1, 5))
 def test_the_best_constant_lies_midway(level, swing):
     fit = fit_gelu_approximation(
@@ -436,3 +437,27 @@ def test_bad_input_is_named(call, message):
 def test_constants_must_be_numbers():
     with pytest.raises(TypeError, match=r"slope must be a number: got '1\.7'"):
         gelu_sigmoid(X, slope="1.7")
+
+
+# ---- experiment -----------------------------------------------------------------------------------------------------
+
+
+def test_the_probability_metric_sees_what_turns_no_answer():
+    logits = torch.log(tensor(0.7, 0.3, 0.4, 0.6).view(2, 2))
+    assert scores(logits, torch.tensor([0, 0])) == pytest.approx(
+        {"accuracy": 0.5, "probability of the right answer": (0.7 + 0.4) / 2}
+    )
+
+
+@pytest.mark.parametrize(
+    ("measure", "data", "size"),
+    [
+        (swapped_in_table, "digits", TableSize(0.1, 20, 1)),
+        (swapped_in_text, "python-documentation", TextSize(2, 4, 16, 100)),
+    ],
+)
+def test_a_swap_changes_the_form_and_nothing_else(measure, data, size):
+    cases = Swap("none", "none"), Swap("none", "sigmoid"), Swap("none", "none")
+    first, swapped, again = (measure(swap, read(data), 7, size) for swap in cases)
+    assert first == again
+    assert first["probability of the right answer"] != swapped["probability of the right answer"]

@@ -6,14 +6,14 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 import torch
 from sklearn.model_selection import train_test_split
 from torch import Tensor, nn
 
 from gezhi.data import Features, Texts
-from gezhi.experiments._byte_model import HIDDEN, MASK, ByteModel, split_bytes, windows
+from gezhi.experiments._byte_model import HIDDEN, MASK, Block, ByteModel, split_bytes, windows
 from gezhi.nn.gelu import GELU
 from gezhi.nn.gelu.forms import GELUVariant
 
@@ -32,7 +32,7 @@ def fit(model: nn.Module, loss: Callable[[], Tensor], steps: int) -> None:
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     for _ in range(steps):
         optimiser.zero_grad()
-        loss().backward()
+        loss().backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         schedule.step()
 
@@ -125,14 +125,14 @@ def byte_model(form: GELUVariant, data: Texts, seed: int, size: TextSize) -> tup
 
 def use(model: ByteModel, form: GELUVariant) -> None:
     for block in model.blocks:
-        block.feed[1] = GELU(form)
+        cast(Block, block).feed[1] = GELU(form)
 
 
 def swapped_in_text(swap: Swap, data: Texts, seed: int, size: TextSize) -> Mapping[str, Any]:
     """Scores at the masked bytes of held-out text, with the form that the arm asks for."""
     model, ids, hidden = byte_model(swap.trained, data, seed, size)
     use(model, swap.used)
-    parts = zip(ids.split(256), hidden.split(256), strict=True)
+    parts = zip(torch.split(ids, 256), torch.split(hidden, 256), strict=True)
     with torch.no_grad():
         logits = torch.cat([model(rows.masked_fill(mask, MASK))[mask] for rows, mask in parts])
     return scores(logits, ids[hidden])

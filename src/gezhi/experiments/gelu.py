@@ -267,47 +267,39 @@ NAMES = {
     "tanh": ("the tanh form", "tanh 形式"),
     "logistic": ("the logistic form", "逻辑函数形式"),
 }
-UNITS = {"accuracy": "%", "probability of the right answer": "%"}
+METRIC = "probability of the right answer"
+UNITS = {"accuracy": "%", METRIC: "%"}
 
 
-def swap_claims(
-    short: str, model: tuple[str, str], metric: str, what: tuple[str, str], points: float
-) -> tuple[Claim, ...]:
-    """erf and tanh are interchangeable; the logistic form is not. `points` are percentage points."""
+def swap_claims(short: str, model: tuple[str, str], points: float) -> tuple[Claim, ...]:
+    """erf and tanh are interchangeable, within `points` percentage points; the logistic form costs at least as many."""
     claims = []
     for before, after in (("erf", "tanh"), ("tanh", "erf"), ("erf", "logistic"), ("logistic", "erf")):
         (old, old_zh), (new, new_zh) = NAMES[before], NAMES[after]
-        arm, harmless = f"{before} → {after}", "logistic" not in (before, after)
-        claims.append(
-            Claim(
-                f"{short}-{before}-{after}",
-                f"{model[0]} trained with {old} and given {new} afterwards "
-                + (
-                    f"changes its {what[0]} by at most {points:g} points."
-                    if harmless
-                    else f"loses at least {points:g} points of {what[0]}."
-                ),
-                f"{model[1]}用{old_zh}训练、之后改用{new_zh},{what[1]}"
-                + (f"变化不超过 {points:g} 个百分点。" if harmless else f"至少降低 {points:g} 个百分点。"),
-                same(metric, arm, than=before, within=points / 100)
-                if harmless
-                else lower(metric, arm, than=before, by=points / 100),
-            )
-        )
+        en = f"{model[0]} trained with {old} and given {new} afterwards"
+        zh = f"{model[1]}用{old_zh}训练,之后改用{new_zh},正确答案的平均概率"
+        arm, margin = f"{before} → {after}", points / 100
+        if "logistic" in (before, after):
+            en += f" loses at least {points:g} points of the mean probability of the right answer."
+            zh += f"至少降低 {points:g} 个百分点。"
+            test = lower(METRIC, arm, than=before, by=margin)
+        else:
+            en += f" changes the mean probability of the right answer by at most {points:g} points."
+            zh += f"变化不超过 {points:g} 个百分点。"
+            test = same(METRIC, arm, than=before, within=margin)
+        claims.append(Claim(f"{short}-{before}-{after}", en, zh, test))
     return tuple(claims)
 
 
-def swap_figure(metric: str, what: tuple[str, str], claims: tuple[str, ...]) -> Dots:
+def swap_figure(short: str) -> Dots:
     return Dots(
-        metric,
-        f"{what[0].capitalize()} with the form of training and with another.",
-        f"沿用训练时的形式,以及换用另一种形式时的{what[1]}。",
-        claims,
+        METRIC,
+        "Mean probability of the right answer, with the form of training and with another.",
+        "正确答案的平均概率:沿用训练时的形式,以及换用另一种形式。",
+        (f"{short}-erf-tanh",),
     )
 
 
-PROBABILITY = ("mean probability of the right answer", "正确答案的平均概率")
-BYTES = ("accuracy", "准确率")
 TABLE = Study(
     "perceptron",
     swapped_in_table,
@@ -315,7 +307,7 @@ TABLE = Study(
     {"digits": lambda: read("digits")},
     {"smoke": TableSize(0.55, 3, 1), "full": TableSize(0.55, 1000, 20)},
     claims=(
-        *swap_claims("table", ("A perceptron", "感知机"), "probability of the right answer", PROBABILITY, 0.5),
+        *swap_claims("table", ("A perceptron", "感知机"), points=0.5),
         Claim(
             "table-training",
             "A perceptron trained and used with an approximation is as accurate as one with exact GELU, within 0.5 points.",
@@ -329,7 +321,7 @@ TABLE = Study(
         "two hidden layers of 128, 1000 steps; test rows with noise of half a standard deviation",
         "两个宽 128 的隐层,训练 1000 步;测试行加半个标准差的噪声",
     ),
-    figures=(swap_figure("probability of the right answer", PROBABILITY, ("table-erf-tanh",)),),
+    figures=(swap_figure("table"),),
 )
 
 TEXT = Study(
@@ -337,15 +329,15 @@ TEXT = Study(
     swapped_in_text,
     SWAPS,
     {"Python documentation": lambda: read("python-documentation")},
-    {"smoke": TextSize(1, 4, 32, 200), "full": TextSize(1500, 32, 32, 100_000)},
-    claims=swap_claims("bytes", ("A masked language model of bytes", "字节级掩码语言模型"), "accuracy", BYTES, 0.1),
+    {"smoke": TextSize(1, 4, 32, 200), "full": TextSize(1200, 32, 32, 100_000)},
+    claims=swap_claims("bytes", ("A masked language model of bytes", "字节级掩码语言模型"), points=0.1),
     accepts="texts",
     units=UNITS,
     scope=(
-        "two Transformer layers of width 64, 1500 steps; 100 000 masked bytes of held-out texts",
-        "两层宽 64 的 Transformer,训练 1500 步;在留出文本的 100 000 个被掩字节上测试",
+        "two Transformer layers of width 64, 1200 steps; 100 000 masked bytes of held-out texts",
+        "两层宽 64 的 Transformer,训练 1200 步;在留出文本的 100 000 个被掩字节上测试",
     ),
-    figures=(swap_figure("accuracy", BYTES, ("bytes-erf-tanh",)),),
+    figures=(swap_figure("bytes"),),
     seeds={"full": 5},
 )
 
@@ -360,7 +352,7 @@ EXPERIMENT = Experiment(
         "digits": "手写数字", "Python documentation": "Python 文档", "10 000 000 elements": "10 000 000 个元素",
         "constant": "常数", "error": "误差", "error of the gate": "门的误差", "error of the value": "值的误差",
         "error of the gradient": "导数的误差", "share of GELU at −6": "−6 处与 GELU 之比", "relative error": "相对误差",
-        "accuracy": "准确率", "probability of the right answer": "正确答案的概率", "seconds": "秒",
+        "accuracy": "准确率", METRIC: "正确答案的概率", "seconds": "秒",
         "constants and errors": "常数与误差", "single precision": "单精度", "speed": "速度", "perceptron": "感知机",
         "masked bytes": "被掩字节",
     },

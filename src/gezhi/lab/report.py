@@ -47,7 +47,7 @@ def render(record: Record, reference: Record | None, *, lang: Lang = "en", folde
 
 def content(record: Record, reference: Record | None, lang: Lang, folder: Path | None) -> dict[str, Any]:
     """Everything that the template shows."""
-    itself = reference is not None and record == reference
+    itself = reference is not None and record.dumps() == reference.dumps()
     beside = None if itself or not shared(record, reference) else reference
     name = REFERENCE if itself else YOURS
     rows = rows_of(record, beside)

@@ -58,7 +58,8 @@ def glyph(test: TestResult, other: TestResult | None, *, exact: bool, mine: bool
         mine: whether the run's own estimate is drawn (it is not where nothing was judged).
     """
     drawn = [t for t in (test if mine else None, other) if t is not None and t.estimate is not None]
-    place, low, high = placed(test, [v for t in drawn for v in (t.estimate, *t.interval) if v is not None])
+    values = [v for t in drawn for v in (t.estimate, *t.interval) if v is not None]
+    place, low, high = placed(test, [*values, origin(test)] if exact else values)
     marks = {id(t): _whisker(t, place, exact) for t in drawn}
     return Glyph(
         band=(0.0 if low is None else low, WIDTH if high is None else high),
@@ -68,6 +69,11 @@ def glyph(test: TestResult, other: TestResult | None, *, exact: bool, mine: bool
         other=marks.get(id(other)),
         title=region(test),
     )
+
+
+def origin(test: TestResult) -> float:
+    """What an exact mark is seen against beside the edge; alone, it would stand at the same place in every row."""
+    return 1.0 if test.how == "ratio" else 0.0
 
 
 Placed = tuple[Callable[[float], float], float | None, float | None]
@@ -116,7 +122,7 @@ def _whisker(test: TestResult, place: Callable[[float], float], exact: bool) -> 
 
 def _labels(test: TestResult, low: float | None, high: float | None) -> tuple[Label, ...]:
     texts = edges(test)
-    if low is None or high is None or low == high:
+    if low is None or high is None or test.low == test.high:
         x = high if low is None else low
         assert x is not None
         return (Label(x, region(test), ""),)

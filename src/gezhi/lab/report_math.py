@@ -61,11 +61,18 @@ def pieces(content: list[ET.Element]) -> Iterator[list[ET.Element]]:
     piece: list[ET.Element] = []
     depth = 0
     for element in content:
-        sign = (element.text or "").strip() if element.tag == "mo" else ""
+        sign = _sign(element)
         depth += (sign in OPENING) - (sign in CLOSING)
-        if piece and sign in BREAKS and depth == 0:
+        if piece and sign in BREAKS and depth == 0 and element.tag == "mo":
             yield piece
             piece = []
             element.set("form", "infix")
         piece.append(element)
     yield piece
+
+
+def _sign(element: ET.Element) -> str:
+    """The operator that an element is, or that an index hangs on; else nothing."""
+    while element.tag in ("msub", "msup", "msubsup"):
+        element = element[0]
+    return (element.text or "").strip() if element.tag == "mo" else ""

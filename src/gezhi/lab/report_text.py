@@ -48,7 +48,8 @@ def html(words: Words | str, zh: str | None = None) -> Markup:
 
 
 def full_width(chinese: str) -> str:
-    """Punctuation that touches a Han character becomes full-width."""
+    """Punctuation that touches a Han character becomes full-width, and so do commas without a space behind them."""
+    chinese = re.sub(r"(?<=\D),(?=\S)|(?<=\d),(?=[^\s\d.])", "，", chinese)
     chinese = re.sub(rf"(?<=[{_HAN}])\(([^()]*)\)|\(([^()]*[{_HAN}][^()]*)\)", _parentheses, chinese)
     after, before = rf"(?<=[{_HAN}”》）])[,;:?!]\s*", rf"[,;:?!]\s*(?=[{_HAN}“《（])"
     return re.sub(f"{after}|{before}", lambda found: found[0].strip().translate(_FULL), chinese)

@@ -119,9 +119,11 @@ def execute(plan: Plan, on_event: Event = silent) -> Outcome:
             on_event("note", f"{job.stem}, {job.study}: {text}")
     for job in jobs:
         for arm in job.arms:
-            cell = read(job.path(arm))
+            cell, key = read(job.path(arm)), (job.stem, job.study, job.case)
             if cell is not None:
-                outcome.cells.setdefault((job.stem, job.study), {})[job.case, arm, job.seed] = cell
+                outcome.cells.setdefault(key[:2], {})[job.case, arm, job.seed] = cell
+            elif key not in outcome.missing:
+                outcome.failed.setdefault(key, "its result is not in the folder; workers elsewhere must share it")
     return outcome
 
 
@@ -256,8 +258,8 @@ def fixed_threads(count: int) -> Iterator[None]:
 def kind_fits(kind: str, path: str) -> bool:
     """Whether a file of this name, or a folder, can be of the kind."""
     if Path(path).is_dir():
-        return "" in KINDS[kind].endings
-    return path.lower().endswith(tuple(ending for ending in KINDS[kind].endings if ending))
+        return KINDS[kind].folders
+    return path.lower().endswith(KINDS[kind].endings)
 
 
 def median_cost(

@@ -62,7 +62,7 @@ def fit_gelu_approximation(
         grid: step of the first look for peaks, > 0; each peak is then refined between its neighbours.
     Errors: ValueError if the best θ is an end of the bracket, if the error is largest at the outer end of the
         interval, or if either does not increase.
-    Cost: about 100 passes over the grid, half a second for the defaults.
+    Cost: 51 passes over the grid, a tenth of a second for the defaults.
     Example:
         >>> fit = fit_gelu_approximation(gelu_erf, lambda x, t: x * torch.sigmoid(t * x), bracket=(1, 3), grid=0.01)
         >>> round(fit.parameter, 6), round(fit.max_error, 6), len(fit.peaks)
@@ -70,12 +70,13 @@ def fit_gelu_approximation(
 
     References: 苏剑林, GELU的两个初等函数近似是怎么来的, 2020.
     """
-    points, (low, high) = _points(interval, grid), _increasing("bracket", bracket)
+    _check_increasing("bracket", bracket)
+    points = _points(interval, grid)
 
     def peaks(theta: float) -> tuple[Tensor, Tensor]:
         return _peaks(lambda x: (target(x) - family(x, theta)).abs(), points)
 
-    best = _lowest(lambda theta: peaks(theta.item())[1].max(), low, high, steps=48).item()  # (8)
+    best = _lowest(lambda theta: peaks(theta)[1].max().item(), *bracket)  # (8)
     if min(best - bracket[0], bracket[1] - best) < 1e-9 * (bracket[1] - bracket[0]):
         raise invalid("bracket", "have the best parameter inside", f"{bracket}, best at its end {best:g}")
     places, heights = peaks(best)
@@ -149,16 +150,15 @@ def _gradient(form: Elementwise, x: Tensor) -> Tensor:
         return torch.autograd.grad(form(x).sum(), x)[0]
 
 
-def _increasing(argument: str, ends: tuple[float, float]) -> tuple[Tensor, Tensor]:
+def _check_increasing(argument: str, ends: tuple[float, float]) -> None:
     check_number(f"{argument}[0]", ends[0], at_least=-LARGEST)
     check_number(f"{argument}[1]", ends[1], above=ends[0], at_most=LARGEST)
-    low, high = torch.tensor(ends, dtype=torch.float64)
-    return low, high
 
 
 def _points(interval: tuple[float, float], grid: float) -> Tensor:
-    low, high = _increasing("interval", interval)
-    check_number("grid", grid, above=0, at_most=(interval[1] - interval[0]) / 2)
+    _check_increasing("interval", interval)
+    low, high = interval
+    check_number("grid", grid, above=0, at_most=(high - low) / 2)
     return torch.linspace(low, high, math.ceil((high - low) / grid) + 1, dtype=torch.float64)
 
 
@@ -166,8 +166,10 @@ def _peaks(error: Elementwise, points: Tensor) -> tuple[Tensor, Tensor]:
     """Places and heights of the refined maxima at least half as high as the highest, between both ends' own."""
     e, step = error(points), points[1] - points[0]
     peak = (e[1:-1] >= e[:-2]) & (e[1:-1] > e[2:]) & (e[1:-1] > e.max() / 2)
-    rough = points[1:-1][peak]
-    refined = _lowest(lambda x: -error(x), rough - step, rough + step, steps=24)
+    refined, nearby = points[1:-1][peak], torch.linspace(-1, 1, 65, dtype=torch.float64)
+    for _ in range(3):  # each look is 32 times closer; a height is flat at its peak, so it is far more exact
+        look = refined[:, None] + step * nearby
+        refined, step = look.gather(1, error(look).argmax(1, keepdim=True)).squeeze(1), step / 32
     places = torch.cat([points[:1], refined, points[-1:]])
     return places, error(places)
 
@@ -178,10 +180,17 @@ def _highest(error: Elementwise, points: Tensor) -> tuple[float, float]:
     return heights[best].item(), places[best].item()
 
 
-def _lowest(f: Elementwise, low: Tensor, high: Tensor, *, steps: int) -> Tensor:
-    """Golden-section search, elementwise; every step shortens all intervals to 0.618 of their length."""
-    for _ in range(steps):
-        left, right = high - GOLDEN * (high - low), low + GOLDEN * (high - low)
-        go_left = f(left) < f(right)
-        low, high = torch.where(go_left, low, left), torch.where(go_left, right, high)
+def _lowest(f: Callable[[float], float], low: float, high: float) -> float:
+    """Golden-section search down to 1e-10 of the interval."""
+    left, right = high - GOLDEN * (high - low), low + GOLDEN * (high - low)
+    at_left, at_right = f(left), f(right)
+    for _ in range(48):
+        if at_left < at_right:
+            high, right, at_right = right, left, at_left
+            left = high - GOLDEN * (high - low)
+            at_left = f(left)
+        else:
+            low, left, at_left = left, right, at_right
+            right = low + GOLDEN * (high - low)
+            at_right = f(right)
     return (low + high) / 2
