@@ -94,7 +94,9 @@ def test_a_method_without_notation_or_names(house):
 
 @pytest.mark.parametrize("wrong", ["closed_form_logistics", "close_form", "closed-form-logistic"])
 def test_a_wrong_name_suggests_the_nearest(wrong):
-    with pytest.raises(ValueError, match=rf"METHOD must be a known method: got '{wrong}'. Did you mean 'closed_form_log"):
+    with pytest.raises(
+        ValueError, match=rf"METHOD must be a known method: got '{wrong}'. Did you mean 'closed_form_log"
+    ):
         find(wrong)
 
 

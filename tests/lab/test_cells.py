@@ -118,7 +118,11 @@ def test_key_changes_with_code_that_is_reached(bench, file, old, new):
         ("outside/experiment.py", "return units", "return  units  # a comment"),
         ("outside/experiment.py", "A sentence.", "Another sentence."),
         ("outside/experiment.py", "by=0.1", "by=0.2"),
-        ("outside/experiment.py", "claims=(CLAIM,)", "claims=(CLAIM, Claim('d', 'D.', '丁。', better('x', 'b', than='a', by=1)))"),
+        (
+            "outside/experiment.py",
+            "claims=(CLAIM,)",
+            "claims=(CLAIM, Claim('d', 'D.', '丁。', better('x', 'b', than='a', by=1)))",
+        ),
         ("outside/experiment.py", 'units={"x": "%"}', "units={}"),
         ("outside/experiment.py", "here", "there"),
         ("outside/experiment.py", "A caption.", "Another caption."),
@@ -263,5 +267,7 @@ def test_numbers_of_any_library_are_stored_as_numbers(value, stored):
 
 @pytest.mark.parametrize("value", ["high", None, 1j, {"a": 1}, np.zeros((2, 2)), np.array(["a"])])
 def test_what_is_no_number_is_refused(value):
-    with pytest.raises(TypeError, match="metric 'x' of measure must be a number, or a list of one number per test item"):
+    with pytest.raises(
+        TypeError, match="metric 'x' of measure must be a number, or a list of one number per test item"
+    ):
         cells.plain("x", value)

@@ -196,6 +196,11 @@ def test_thinning_a_profile_keeps_its_peaks_and_its_gaps():
     assert min(y for run in runs for _, y in run) == 0
 
 
+def test_arms_that_the_record_does_not_know_leave_no_plot():
+    assert list(plots(run_of("accuracy"), Dots("accuracy", "", "", arms=("gone",)), {})) == []
+    assert list(plots(run_of("accuracy"), Dots("accuracy", "", "", than="gone"), {})) == []
+
+
 def test_metrics_that_were_not_measured_leave_no_plot():
     assert list(plots(run_of("accuracy"), Dots("absent", "", ""), {})) == []
     assert list(plots(run_of("accuracy"), Profile("accuracy", "", "", x="x"), {})) == []

@@ -76,7 +76,12 @@ def test_the_face_for_programs_is_pinned(record):
     method = next(method for method in content["methods"] if method["stem"] == "lab_toys.planted")
     study = method["studies"][0]
     assert content["schema"] == SCHEMA == "gezhi.result/1"
-    for part, found in (("record", content), ("environment", content["environment"]), ("method", method), ("study", study)):
+    for part, found in (
+        ("record", content),
+        ("environment", content["environment"]),
+        ("method", method),
+        ("study", study),
+    ):
         assert set(found) == KEYS[part]
     claim = next(claim for claim in method["claims"] if claim["id"] == "ten times")
     (test,) = claim["tests"]
@@ -190,7 +195,11 @@ def test_difference_names_changed_added_and_removed_claims(record):
         "verdicts": ["supported", "refuted"],
         "estimates": [pytest.approx(0.1), -0.5],
     }
-    assert (rows[gone.key]["verdicts"][1], rows[new.key]["verdicts"][0], rows[new.key]["text"]) == (None, None, "A new claim.")
+    assert (rows[gone.key]["verdicts"][1], rows[new.key]["verdicts"][0], rows[new.key]["text"]) == (
+        None,
+        None,
+        "A new claim.",
+    )
 
 
 def test_claims_are_compared_case_by_case(record):
@@ -205,7 +214,10 @@ def test_merging_puts_new_methods_over_old_ones_in_the_house_s_order(record):
         methods = [method.model_copy(update={"wing": w, "stem": s, "seconds": seconds}) for w, s in stems]
         return record.model_copy(update={"methods": methods, "command": f"{seconds}"})
 
-    old, new = only(("nn", "gelu"), ("nn", "masks"), seconds=1), only(("vae", "a"), ("nn", "gelu"), ("gan", "z"), seconds=2)
+    old, new = (
+        only(("nn", "gelu"), ("nn", "masks"), seconds=1),
+        only(("vae", "a"), ("nn", "gelu"), ("gan", "z"), seconds=2),
+    )
     merged = merge(old, new)
     assert [(m.stem, m.seconds) for m in merged.methods] == [("z", 2), ("gelu", 2), ("masks", 1), ("a", 2)]
     assert merged.command == "2"

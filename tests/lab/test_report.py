@@ -354,6 +354,8 @@ def test_an_exact_mark_is_seen_against_zero():
     assert loose.mine.x < 40
     assert (tight.mine.low, tight.y) == (None, 14.5)
     assert glyph(records.outcome(8, high=8, how="value"), None, exact=True).mine.x == AT_MOST
+    between = glyph(records.outcome(1.702, low=1.7015, high=1.7025, how="value"), None, exact=True)
+    assert between.edges == (CENTRE - WIDEST / 2, CENTRE + WIDEST / 2)
 
 
 def test_glyph_of_an_equality_and_of_open_intervals():
@@ -539,6 +541,12 @@ def test_display_formulas_keep_their_source_and_space_their_functions():
     assert '<mi>ln</mi><mspace width=".17em"></mspace><mi>k</mi>' in found
     assert "<munder>" in found
     assert "<mspace" not in mathml(r"\ln(x)")
+
+
+def test_no_line_begins_with_the_punctuation_behind_a_formula():
+    formula = '<span class="nw"><math><mi>j</mi></math>'
+    assert inline("all $j$, hence") == f"all {formula},</span> hence"
+    assert block("对所有 $j$,因此", chinese=True) == f"<p>对所有 {formula}，</span>因此</p>"
 
 
 def test_markdown_keeps_code_and_formulas_apart():

@@ -212,7 +212,10 @@ def test_missing_data_are_noted_and_the_run_goes_on(troubled):
     [
         ("failing", r"ZeroDivisionError: nothing to divide by in [/0.0] (troubles.py, line "),
         ("forgetful", "ValueError: measure must give score for 'gain', which claims ask for: got scores."),
-        ("wordy", "TypeError: metric 'score' of measure must be a number, or a list of one number per test item: got 'high'"),
+        (
+            "wordy",
+            "TypeError: metric 'score' of measure must be a number, or a list of one number per test item: got 'high'",
+        ),
     ],
 )
 def test_a_failing_measure_is_noted_and_the_run_goes_on(troubled, study, message):
@@ -282,7 +285,10 @@ def test_a_run_keeps_the_other_methods_of_its_folder(conducted, tmp_path):
     assert [method.stem for method in together.methods] == ["lab_toys.on_items", "lab_toys.planted"]
     conducted("planted", seeds=6)
     together = record.load(tmp_path / "whole")
-    assert [(method.stem, method.seeds) for method in together.methods] == [("lab_toys.on_items", 5), ("lab_toys.planted", 6)]
+    assert [(method.stem, method.seeds) for method in together.methods] == [
+        ("lab_toys.on_items", 5),
+        ("lab_toys.planted", 6),
+    ]
 
 
 def test_q_values_are_over_all_claims_of_the_folder(conducted, tmp_path):

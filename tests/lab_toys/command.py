@@ -8,16 +8,17 @@ from gezhi import _catalogue
 from gezhi._catalogue import Method
 
 TOYS = ("planted", "on_items", "yours", "troubles", "slow")
+_in_the_house = _catalogue._discovered
 
 
-def methods_with_toys(package: Path = _catalogue.PACKAGE) -> dict[str, Method]:
-    """The catalogue, and the toys as a wing of their own."""
-    toys = [Method(f"lab_toys.{toy}", "toys", "A toy.", "A toy", "玩具", (), (), "", ()) for toy in TOYS]
-    return {method.stem: method for method in (*_catalogue._discovered(package), *toys)}
+def discovered_with_toys(package: Path) -> tuple[Method, ...]:
+    """The house's methods, and the toys as a wing of their own."""
+    toys = (Method(f"lab_toys.{toy}", "toys", "A toy.", "A toy", "玩具", (), (), "", ()) for toy in TOYS)
+    return (*_in_the_house(package), *toys)
 
 
 if __name__ == "__main__":
-    _catalogue.methods = methods_with_toys
+    _catalogue._discovered = discovered_with_toys  # type: ignore[assignment]
     from gezhi.cli import main
 
     main()

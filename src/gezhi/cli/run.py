@@ -98,9 +98,10 @@ def run_and_print(request: Request, arguments: Sequence[str], as_json: bool) -> 
 
 @contextmanager
 def progress(quiet: bool) -> Iterator[Event]:
-    """A progress bar on standard error, fed by the lab's events."""
+    """A progress bar on standard error, where that is a terminal, fed by the lab's events."""
+    console = Console(stderr=True)
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True, disable=quiet) as bar:
+    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
         task = bar.add_task("planning", total=None)
 
         def on_event(kind: str, text: str) -> None:

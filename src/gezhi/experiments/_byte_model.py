@@ -84,7 +84,7 @@ def train(
     torch.manual_seed(seed)
     model, draw = ByteModel(), torch.Generator().manual_seed(seed)
     optimiser = torch.optim.AdamW(model.parameters(), lr=2e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, steps, pct_start=0.1)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, steps, pct_start=0.1, cycle_momentum=False)
     for _ in range(steps):
         ids, hidden = windows(text, batch, length, draw)
         loss = F.cross_entropy(model(ids.masked_fill(hidden, MASK), scale)[hidden], ids[hidden])

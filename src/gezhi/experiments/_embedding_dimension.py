@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.spatial.distance import pdist
 
 from gezhi.data import Features, Texts
 from gezhi.theory.embedding_dimension import SignHash, entropy_gap, jl_min_dim, min_embedding_dim, rule_of_thumb
@@ -91,6 +92,7 @@ def random_scores(n: int, seed: int, N: int) -> Array:
 # ---- trained word vectors -------------------------------------------------------------------------------------------
 
 
+@lru_cache(maxsize=4)
 def cooccurrence(texts: Texts, N: int, window: int = 5) -> Counts:
     """How often the N most frequent words stand within five words of each other; a Chinese character is a word."""
     words = [re.findall(r"[\u4e00-\u9fff]|[^\W\d_\u4e00-\u9fff]+", text.lower()) for text in texts.texts]
@@ -106,21 +108,18 @@ def cooccurrence(texts: Texts, N: int, window: int = 5) -> Counts:
     return counts + counts.T
 
 
-def width_by_thumb(counts: Counts, *_: Any) -> Metrics:
-    """8.33 log N."""
-    return per_log(float(rule_of_thumb(len(counts))), len(counts))
+def width_by_thumb(*_: Any, **__: Any) -> Metrics:
+    """8.33 log N, whatever the texts."""
+    return {"width per log N": float(rule_of_thumb(math.e))}
 
 
-def width_by_training(counts: Counts, seed: int, size: tuple[int, tuple[int, ...]]) -> Metrics:
+def width_by_training(texts: Texts, seed: int, size: tuple[int, Sequence[int]], *, N: int) -> Metrics:
     """The knee of the held-out loss along the width; 20 % of the counts are held out."""
-    steps, widths = size
+    counts, (steps, widths) = cooccurrence(texts, N), size
     kept = np.random.default_rng(seed).binomial(counts, 0.8)
     train, held = (torch.from_numpy(part / part.sum()).float() for part in (kept, counts - kept))
-    return per_log(knee(widths, [held_out_loss(train, held, n, seed, steps) for n in widths]), len(counts))
-
-
-def per_log(width: float, N: int) -> Metrics:
-    return {"width": width, "width per log N": width / math.log(N)}
+    width = knee(widths, [held_out_loss(train, held, n, seed, steps) for n in widths])
+    return {"width": width, "width per log N": width / math.log(len(counts))}
 
 
 def held_out_loss(train: torch.Tensor, held: torch.Tensor, width: int, seed: int, steps: int) -> float:
@@ -171,9 +170,8 @@ def keys_by_training(_: None, seed: int, size: tuple[Sequence[int], int], *, ans
 
 
 def along_keys(keys: Sequence[int], widths: Sequence[float]) -> Metrics:
-    """Widths, their slope along the logarithm of the number of keys, and the last of them."""
-    slope = np.polyfit(np.log(keys), widths, 1)[0]
-    return {"width": widths, "keys": keys, "slope": slope, "width, most keys": widths[-1]}
+    """The slope of the widths along the logarithm of the number of keys, and the last of them."""
+    return {"slope": np.polyfit(np.log(keys), widths, 1)[0], "width, most keys": widths[-1]}
 
 
 def width_needed(keys: int, answers: int, seed: int, steps: int, start: int) -> float:
@@ -231,10 +229,11 @@ def kept_by_projection(case: Features | None, seed: int, size: tuple[int, int]) 
     """Smallest width at which 95 % of the drawn projections keep all pairs."""
     count, draws = size
     points, rng = points_of(case, seed, count), np.random.default_rng([seed, 1])
+    true = pdist(points, "sqeuclidean")
     n = np.arange(1, int(jl_min_dim(len(points), min(EPS))) + 1)
     holds = np.zeros((len(EPS), len(n)))
     for _ in range(draws):
-        low, high = distortion(points @ rng.standard_normal((points.shape[1], len(n))), points)
+        low, high = distortion(points @ rng.standard_normal((points.shape[1], len(n))), true)
         holds += [(low / n >= 1 - eps) & (high / n <= 1 + eps) for eps in EPS]
     return each_eps([n[np.argmax(share >= 0.95 * draws)] for share in holds])
 
@@ -243,14 +242,13 @@ def kept_by_components(case: Features | None, seed: int, size: tuple[int, int]) 
     """Smallest number of principal components that keep all pairs; they only shrink distances."""
     points = points_of(case, seed, size[0])
     left, values, _ = np.linalg.svd(points - points.mean(axis=0), full_matrices=False)
-    low, _ = distortion(left * values, points)
+    low, _ = distortion(left * values, pdist(points, "sqeuclidean"))
     return each_eps([np.argmax(low >= 1 - eps) + 1 for eps in EPS])
 
 
-def distortion(projected: Array, points: Array) -> tuple[Array, Array]:
+def distortion(projected: Array, true: Array) -> tuple[Array, Array]:
     """Smallest and largest squared distance over the true one, when the first 1, 2, … columns are used."""
-    i, j = np.triu_indices(len(points), k=1)
-    true = ((points[i] - points[j]) ** 2).sum(axis=1)
+    i, j = np.triu_indices(len(projected), k=1)
     share, low, high = np.zeros(len(i)), [], []
     for column in projected.T:
         share += (column[i] - column[j]) ** 2 / true

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import partial
+from itertools import combinations
 from typing import Any
 
 from gezhi.data import Texts, read
 from gezhi.experiments import _embedding_dimension as by
-from gezhi.lab import Claim, Dots, Experiment, Lines, Profile, Study, exponent, inside, ratio, same
+from gezhi.lab import Claim, Dots, Experiment, Lines, Study, inside, ratio, same
 
 
 def measured(arm: Callable[..., by.Metrics], case: Any, seed: int, size: Any) -> by.Metrics:
@@ -151,18 +151,16 @@ RANDOM = Study(
 # ---- trained word vectors -------------------------------------------------------------------------------------------
 
 
-def documentation(N: int) -> by.Counts:
-    return by.cooccurrence(read("python-documentation"), N)
-
-
 def measured_in_texts(arm: Callable[..., by.Metrics], texts: Texts, seed: int, size: tuple[int, Any]) -> by.Metrics:
-    """The arms on the most frequent words of given texts."""
+    """Every arm on as many of the most frequent words as the budget allows."""
     words, training = size
-    return arm(by.cooccurrence(texts, words), seed, training)
+    return arm(texts, seed, training, N=words)
 
 
 THUMB, TRAINED = "8.33 log N", "trained"
-WORD_ARMS = {THUMB: by.width_by_thumb, TRAINED: by.width_by_training}
+WORDS_100, WORDS_400, WORDS_1600 = "100 words", "400 words", "1600 words"
+VOCABULARIES = {WORDS_100: 100, WORDS_400: 400, WORDS_1600: 1600}
+WIDTHS = (2, 4, 8, 16, 32, 64, 128, 256)
 WORDS_SCOPE = (
     "joint model on word co-occurrence (window 5), trained by Adam, 20 % of the counts held out",
     "词共现(窗口 5)上的联合模型,Adam 训练,留出 20 % 的计数",
@@ -170,53 +168,52 @@ WORDS_SCOPE = (
 WORDS = Study(
     "word vectors",
     measured,
-    WORD_ARMS,
-    {f"N = {N}": partial(documentation, N) for N in (100, 400, 1600)},
-    {"smoke": (2, (2, 4)), "full": (200, (2, 4, 8, 16, 32, 64, 128, 256))},
+    {THUMB: by.width_by_thumb, **{arm: partial(by.width_by_training, N=N) for arm, N in VOCABULARIES.items()}},
+    {"Python documentation": lambda: read("python-documentation")},
+    {"smoke": (2, (2, 4)), "full": (200, WIDTHS)},
     claims=(
         Claim(
             "log-law",
-            "The width at which trained word vectors have 95 % of their gain grows like log N: from 100 to 1600 words "
-            "of Python's documentation its multiple of log N changes by less than 30 %.",
-            "训练的词向量取得 95 % 收益的宽度按 log N 增长:在 Python 文档上从 100 个词到 1600 个词,它与 log N 之比的变化小于 30 %。",
-            exponent("width per log N", TRAINED, -math.log(1.3) / math.log(16), math.log(1.3) / math.log(16)),
+            "The width at which word vectors trained on Python's documentation have 95 % of their gain is one multiple "
+            "of log N: for any two of 100, 400 and 1600 words the multiples differ by less than 30 %.",
+            "在 Python 文档上训练的词向量,取得 95 % 收益的宽度是 log N 的同一个倍数:词数取 100、400、1600,任意两个倍数相差不到 30 %。",
+            tuple(
+                ratio("width per log N", more, over=fewer, at_least=1 / 1.3, at_most=1.3)
+                for fewer, more in combinations(VOCABULARIES, 2)
+            ),
         ),
         Claim(
             "multiple",
-            "On Python's documentation the width at which trained word vectors have 95 % of their gain lies between 4 "
-            "and 12 times log N.",
-            "在 Python 文档上,训练的词向量取得 95 % 收益的宽度在 log N 的 4 倍到 12 倍之间。",
-            inside("width per log N", TRAINED, 4, 12),
+            "The width at which word vectors trained on Python's documentation have 95 % of their gain lies between 4 "
+            "and 12 times log N, for 100, 400 and 1600 words.",
+            "在 Python 文档上训练的词向量,词数取 100、400、1600 时,取得 95 % 收益的宽度都在 log N 的 4 倍到 12 倍之间。",
+            tuple(inside("width per log N", arm, 4, 12) for arm in VOCABULARIES),
         ),
         Claim(
             "fifty",
-            "On Python's documentation fifty dimensions bring trained word vectors 95 % of the gain that any width "
-            "brings.",
-            "在 Python 文档上,50 维就能让训练的词向量取得各种宽度所能带来的收益的 95 %。",
-            inside("width", TRAINED, high=50),
+            "Fifty dimensions bring word vectors trained on Python's documentation 95 % of the gain that any width "
+            "brings, for 100, 400 and 1600 words.",
+            "在 Python 文档上训练的词向量,词数取 100、400、1600 时,50 维都足以取得各种宽度所能带来的收益的 95 %。",
+            tuple(inside("width", arm, high=50) for arm in VOCABULARIES),
         ),
     ),
     scope=WORDS_SCOPE,
-    seeds={"full": 5},
+    seeds={"full": 6},
     figures=(
-        Lines(
-            "width",
-            "Width with 95 % of the gain in held-out loss, along the number of words.",
-            "留出损失取得 95 % 收益的宽度,随词数的变化。",
-            log=(True, True),
+        Dots(
+            "width per log N",
+            "Width with 95 % of the gain in held-out loss, as a multiple of log N.",
+            "留出损失取得 95 % 收益的宽度,表为 log N 的倍数。",
+            ("multiple",),
         ),
     ),
 )
 YOUR_TEXTS = Study(
     "your texts",
     measured_in_texts,
-    WORD_ARMS,
+    {THUMB: by.width_by_thumb, TRAINED: by.width_by_training},
     {},
-    {
-        "smoke": (20, (2, (2, 4))),
-        "quick": (100, (150, (2, 8, 32, 64, 128))),
-        "full": (400, (200, (2, 4, 8, 16, 32, 64, 128, 256))),
-    },
+    {"smoke": (20, (2, (2, 4))), "quick": (100, (150, (2, 8, 32, 64, 128))), "full": (400, (200, WIDTHS))},
     claims=(
         Claim(
             "multiple-here",
@@ -274,12 +271,11 @@ SELECT = Study(
     ),
     seeds={"full": 5},
     figures=(
-        Profile(
-            "width",
-            "Width needed to select one or two of L keys, and what the rules ask for.",
-            "从 L 个 key 中选出一个或两个所需的宽度,以及两条规则的要求。",
-            x="keys",
-            log=(True, False),
+        Dots(
+            "width, most keys",
+            "Width needed to select one or two of 512 keys, and what the rules ask for.",
+            "从 512 个 key 中选出一个或两个所需的宽度,以及两条规则的要求。",
+            ("head-52",),
         ),
     ),
 )
@@ -377,8 +373,9 @@ EXPERIMENT = Experiment(
         TENTH: "1000 个点,误差 10 %", CIRCLE: "二维,不限长度", "all": "全部", "figure": "数值",
         FORMULA_PAIRS: "公式,词对", PAIRS: "抽取,词对", FORMULA_ROWS: "公式,逐行", ROWS: "抽取,逐行",
         "entropy": "熵", "largest share": "最大份额", TRAINED: "训练所得", "width": "宽度", "width per log N": "宽度 / log N",
+        WORDS_100: "100 个词", WORDS_400: "400 个词", WORDS_1600: "1600 个词", "Python documentation": "Python 文档",
         JOINT_RULE: "联合规则", ROW_RULE: "逐行规则", ONE: "选一个", TWO: "选两个", "64 to 512 keys": "64 到 512 个 key",
-        "slope": "斜率", "width, most keys": "宽度,key 最多时", "keys": "key 的个数",
+        "slope": "斜率", "width, most keys": "宽度,key 最多时",
         EXACT_TAIL: "精确尾概率,5 %", MEASURED: "实测", COMPONENTS: "PCA", "Gaussian cloud": "高斯点云", "digits": "手写数字",
         by.WIDTHS[0]: "宽度,ε = 0.3", by.WIDTHS[1]: "宽度,ε = 0.5", SIGNS: "符号", "mean cosine": "余弦均值",
         "published figures": "公开的数值", "random vectors": "随机向量", "word vectors": "词向量", "selecting keys": "选中 key",

@@ -77,31 +77,28 @@ class Run:
         return wanted or measured
 
     def values(self, metric: str, case: str, arm: str, than: str | None = None) -> list[float]:
-        """The metric per seed in the axis' unit, or its difference from another arm."""
-        mine = self._series(metric, case, arm)
-        return list((mine if than is None else mine - self._series(metric, case, than)) * self.factor(metric))
+        """The metric per seed in the axis' unit, or its difference from another arm; empty if it was not measured."""
+        mine, factor = self._series(metric, case, arm), self.factor(metric)
+        if than is None:
+            return [value * factor for value in mine]
+        return [(value - other) * factor for value, other in zip(mine, self._series(metric, case, than), strict=False)]
 
     def summary(self, spec: Dots | Lines, case: str, arm: str, *, log: bool) -> Summary | None:
         """The arm in this case; over test items, whose numbers are not kept, with the interval of the claim's test."""
         found = summary(self.values(spec.metric, case, arm, spec.than), log=log)
         if found is None or found.interval is not None:
             return found
-        how = "value" if spec.than is None else "difference"
+        how, factor = "value" if spec.than is None else "difference", self.factor(spec.metric)
         for test in self.tests(case, (how,)):
-            low, high = test.interval
-            if (
-                (test.metric, test.arm, test.than) == (spec.metric, arm, spec.than)
-                and low is not None
-                and high is not None
-                and low < high
-            ):
-                factor = self.factor(spec.metric)
-                return Summary(found.values, found.mean, (low * factor, high * factor))
+            low, high = (None if end is None else end * factor for end in test.interval)
+            asked = (test.metric, test.arm, test.than) == (spec.metric, arm, spec.than)
+            if asked and low is not None and high is not None and low < high:
+                return Summary(found.values, found.mean, (low, high))
         return found
 
-    def _series(self, metric: str, case: str, arm: str) -> Any:
-        found = self.study.replicates[case][arm].get(metric, [])
-        return np.array([math.nan if v is None or isinstance(v, list) else v for v in found], dtype=float)
+    def _series(self, metric: str, case: str, arm: str) -> list[float]:
+        found = self.study.replicates[case].get(arm, {}).get(metric, [])
+        return [math.nan if v is None or isinstance(v, list) else v for v in found]
 
     def tests(self, case: str, how: Iterable[str]) -> Iterator[TestResult]:
         """The tests of the named claims in this case."""

@@ -95,7 +95,7 @@ def profile_chart(run: Run, spec: Profile, case: str) -> Chart:
     """Each arm's array of the metric over its array `x`; a region spans the whole width."""
     series = []
     for arm, rank in ranked(run, spec):
-        found = run.study.replicates[case][arm]
+        found = run.study.replicates[case].get(arm, {})
         x, curve = (_array(found.get(name), run.factor(name)) for name in (spec.x, spec.metric))
         if x and curve:
             series.append(Series(run.label(arm), rank, x, curve=curve))

@@ -46,7 +46,11 @@ class Lines(Figure):
 
 @dataclass(frozen=True)
 class Profile(Figure):
-    """A metric that is an array, over another array `x` of the same arm: an error along the real line, say."""
+    """A metric that is an array, over another array `x` of the same arm: an error along the real line, say.
+
+    Shaded: the regions of those named claims whose metric is a figure of this one by its name (`largest error` of
+    `error`).
+    """
 
     x: str = ""
     log: tuple[bool, bool] = (False, False)

@@ -14,6 +14,7 @@ AT_LEAST, AT_MOST, CENTRE = 72.0, 128.0, 100.0  # where the edge, or the middle 
 WIDEST = 88.0  # a region with two edges
 FIRST, LAST = 9.0, 191.0  # marks stay within
 ROOM = 0.8  # of the way to the end, when everything lies on one side of the only edge
+APART = 2.0  # of labels that turn away from each other, to either side
 LETTER = 6.0  # width of a character of the labels
 DECADES = 2.0  # positive numbers that span more are drawn on the logarithm
 
@@ -59,7 +60,7 @@ def glyph(test: TestResult, other: TestResult | None, *, exact: bool, mine: bool
     """
     drawn = [t for t in (test if mine else None, other) if t is not None and t.estimate is not None]
     values = [v for t in drawn for v in (t.estimate, *t.interval) if v is not None]
-    place, low, high = placed(test, [*values, origin(test)] if exact else values)
+    place, low, high = placed(test, [*values, *origin(test)] if exact else values)
     marks = {id(t): _whisker(t, place, exact) for t in drawn}
     return Glyph(
         band=(0.0 if low is None else low, WIDTH if high is None else high),
@@ -71,9 +72,10 @@ def glyph(test: TestResult, other: TestResult | None, *, exact: bool, mine: bool
     )
 
 
-def origin(test: TestResult) -> float:
-    """What an exact mark is seen against beside the edge; alone, it would stand at the same place in every row."""
-    return 1.0 if test.how == "ratio" else 0.0
+def origin(test: TestResult) -> list[float]:
+    """What an exact mark is seen against beside the only edge; it would stand at the same place in every row."""
+    one_sided = test.low is None or test.high is None
+    return [1.0 if test.how == "ratio" else 0.0] if one_sided else []
 
 
 Placed = tuple[Callable[[float], float], float | None, float | None]
@@ -127,6 +129,5 @@ def _labels(test: TestResult, low: float | None, high: float | None) -> tuple[La
         assert x is not None
         return (Label(x, region(test), ""),)
     wide = (len(texts[0]) + len(texts[1])) * LETTER / 2 < high - low
-    return tuple(
-        Label(x, label, "" if wide else anchor) for x, label, anchor in ((low, texts[0], "te"), (high, texts[1], "ts"))
-    )
+    sides = ((low, texts[0], "te", -APART), (high, texts[1], "ts", APART))
+    return tuple(Label(x, label, "") if wide else Label(x + shift, label, anchor) for x, label, anchor, shift in sides)

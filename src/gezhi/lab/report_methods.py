@@ -17,7 +17,7 @@ from gezhi.lab.report_rows import Row
 from gezhi.lab.report_summary import Tally
 from gezhi.lab.report_text import joined, text
 
-NARROW = 24  # characters of a formula that any screen holds
+NARROW = 14  # characters of a formula that any screen holds
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Step:
     @property
     def wide(self) -> bool:
         """Whether a phone may have to scroll it sideways."""
-        return any(len(math.striptags()) > NARROW for math in self.math)
+        return any(len(math.striptags()) + 2 * math.count("<mspace") > NARROW for math in self.math)
 
 
 @dataclass(frozen=True)

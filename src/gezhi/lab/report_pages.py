@@ -20,7 +20,7 @@ from gezhi.lab.report_text import full_width
 QUESTION, NOTATION, DERIVATION, AVOID = 1, 2, 3, 7
 MOST_FORMULAS = 3
 INLINE = re.compile(r"`[^`]*`|\$([^$]+)\$")
-PLACE = re.compile("\ue000(\\d+)\ue001")
+PLACE = re.compile("\ue000(\\d+)\ue001([,.;:!?)，。；：！？）]?)")
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,13 @@ def _rendered(render: Callable[[str], str], source: str) -> Markup:
         return f"\ue000{len(kept) - 1}\ue001"
 
     html = render(INLINE.sub(aside, source)).strip()
-    return Markup(PLACE.sub(lambda match: kept[int(match[1])], html))
+    return Markup(PLACE.sub(lambda match: _back(kept[int(match[1])], match[2]), html))
+
+
+def _back(formula: Markup, behind: str) -> str:
+    """The formula with the punctuation behind it, with which no line may begin."""
+    start, tag, last = formula.rpartition("<math>")
+    return f'{start}<span class="nw">{tag}{last}{behind}</span>' if behind else formula
 
 
 @lru_cache(maxsize=2)
