@@ -44,7 +44,7 @@ def measured(stem: str, study: Study, case: str, arm: str) -> Mapping[str, objec
         return measure_arm(study, arm, load_case(stem, study.name, case, None), job)["metrics"]
 
 
-@pytest.mark.filterwarnings("default")
+@pytest.mark.filterwarnings("ignore")  # a run tells them
 @BY_STEM
 def test_the_baseline_under_two_names_gives_the_same_figures(stem):
     for study in load_experiment(stem).studies:

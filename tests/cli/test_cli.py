@@ -11,6 +11,7 @@ import webbrowser
 
 import numpy as np
 import pytest
+from lab_toys.running import run_toys
 
 from gezhi.cli import main
 from gezhi.lab import record
@@ -354,41 +355,44 @@ def test_a_reader_that_has_enough_ends_the_output_quietly():
 # ---- report ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def two_runs(gezhi, tmp_path):
-    """Two runs, in whose second one verdict was turned by hand."""
-    gezhi("run", "lab_toys.planted", "--out", "one")
-    other = record.load(tmp_path / "one")
-    claim = next(claim for _, claim in other.claims() if claim.id == "true")
+@pytest.fixture(scope="module")
+def two_runs(tmp_path_factory):
+    """The folders of two runs, in whose second one verdict was turned by hand."""
+    folders = tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("other")
+    first = run_toys(folders[0], "planted").record
+    record.save(first, folders[0])
+    claim = next(claim for _, claim in first.claims() if claim.id == "true")
     claim.verdict, claim.estimate = "refuted", -0.5
-    record.save(other, tmp_path / "other")
-    return gezhi
+    record.save(first, folders[1])
+    return folders
 
 
-def test_report_is_written_again(two_runs, tmp_path):
-    result = two_runs("report", "one", "-o", "again.html")
+def test_report_is_written_again(gezhi, two_runs, tmp_path):
+    result = gezhi("report", two_runs[0], "-o", "again.html")
     assert result.exit_code == 0
     assert words(result.stdout) == "Report: again.html"
     assert "The claim true holds." in (tmp_path / "again.html").read_text("utf-8")
-    assert two_runs("report", "one/result.json", "-o", "third.html", "--lang", "zh").exit_code == 0
+    assert gezhi("report", two_runs[0] / "result.json", "-o", "third.html", "--lang", "zh").exit_code == 0
     assert 'lang="zh' in (tmp_path / "third.html").read_text("utf-8")
 
 
-def test_two_runs_are_compared(two_runs):
-    text = words(two_runs("report", "--diff", "one", "other").stdout)
-    assert text == "claim one other lab_toys.planted: The claim true holds. supported refuted"
-    assert words(two_runs("report", "--diff", "one", "one").stdout) == "The runs agree in every verdict."
+def test_two_runs_are_compared(gezhi, two_runs):
+    one, other = two_runs
+    text = words(gezhi("report", "--diff", one, other).stdout)
+    assert text == f"claim {one} {other} lab_toys.planted: The claim true holds. supported refuted"
+    assert words(gezhi("report", "--diff", one, one).stdout) == "The runs agree in every verdict."
 
 
-def test_two_runs_are_compared_for_programs(two_runs):
-    (row,) = json.loads(two_runs("report", "--diff", "one", "other", "--json").stdout)
+def test_two_runs_are_compared_for_programs(gezhi, two_runs):
+    one, other = two_runs
+    (row,) = json.loads(gezhi("report", "--diff", one, other, "--json").stdout)
     assert row["estimates"] == [pytest.approx(0.1), -0.5]
     assert {key: row[key] for key in ("stem", "claim", "verdicts")} == {
         "stem": "lab_toys.planted",
         "claim": "true",
         "verdicts": ["supported", "refuted"],
     }
-    assert json.loads(two_runs("report", "--diff", "one", "one", "--json").stdout) == []
+    assert json.loads(gezhi("report", "--diff", one, one, "--json").stdout) == []
 
 
 def test_main_is_the_entry_point(monkeypatch, capsys):

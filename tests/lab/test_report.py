@@ -294,7 +294,7 @@ def test_a_method_that_did_not_run_says_why(report):
 def test_a_method_stands_with_its_cards_and_cost(report):
     text = Page(report).text
     assert "new minus old, accuracy" in text
-    assert "old ∶ new, seconds" in text
+    assert "old over new, seconds" in text
     assert "new, exponent of seconds" in text
     assert f"462{SAME}720" in text
     assert f"3{SAME}arms, 2{SAME}cases, 0.5{SAME}s each" in text

@@ -8,21 +8,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gezhi._checks import invalid
 from gezhi.data import Texts
-from gezhi.nn.attention import Scale, dot_product_attention
+from gezhi.nn.attention import Kernel, Scale, dot_product_attention, softmax
 
 MASK = 256  # the one token that is no byte
 HIDDEN = 0.15  # share of bytes that are masked
 
 
 @lru_cache(maxsize=8)
-def _turns(n: int, dim: int) -> tuple[Tensor, Tensor]:
-    angle = torch.arange(n)[:, None] * 10000.0 ** (-torch.arange(0, dim, 2) / dim)
+def _turns(tokens: int, dim: int) -> tuple[Tensor, Tensor]:
+    angle = torch.arange(tokens)[:, None] * 10000.0 ** (-torch.arange(0, dim, 2) / dim)
     return angle.cos(), angle.sin()
 
 
 def rotary(x: Tensor, start: int) -> Tensor:
-    """Rotary positions: channel pairs (c, c + dim/2) of the token at position p are turned by p·10000^(-2c/dim)."""
+    """Rotary positions: the channels (c, c + dim/2) of the token at position p are turned by p · 10000^(-2c/dim)."""
     cos, sin = (turn[start:] for turn in _turns(start + x.shape[-2], x.shape[-1]))
     a, b = x.chunk(2, -1)
     return torch.cat([a * cos - b * sin, a * sin + b * cos], -1)
@@ -38,15 +39,17 @@ class Block(nn.Module):
         self.qkv, self.out = nn.Linear(dim, 3 * dim, bias=False), nn.Linear(dim, dim, bias=False)
         self.feed = nn.Sequential(nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, dim))
 
-    def forward(self, x: Tensor, scale: float | Scale | None) -> Tensor:
+    def forward(self, x: Tensor, scale: float | Scale | None, kernel: Kernel) -> Tensor:
         heads = self.qkv(self.norms[0](x)).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
-        mixed = dot_product_attention(*heads.unbind(0), scale=scale, rotate=rotary)
+        query, key, value = heads.unbind(0)
+        mixed = dot_product_attention(query, key, value, scale=scale, kernel=kernel, rotate=rotary)
         x = x + self.out(mixed.transpose(1, 2).flatten(2))
-        return x + self.feed(self.norms[1](x))
+        fed: Tensor = self.feed(self.norms[1](x))
+        return x + fed
 
 
 class ByteModel(nn.Module):
-    """Logits over the 256 bytes at every position; `scale` is that of `dot_product_attention`."""
+    """Logits over the 256 bytes at every position; `scale` and `kernel` are those of `dot_product_attention`."""
 
     def __init__(self, dim: int = 128, depth: int = 2, num_heads: int = 4) -> None:
         super().__init__()
@@ -55,32 +58,35 @@ class ByteModel(nn.Module):
         self.blocks = nn.ModuleList(Block(dim, num_heads) for _ in range(depth))
         self.norm, self.head = nn.LayerNorm(dim), nn.Linear(dim, 256)
 
-    def forward(self, ids: Tensor, scale: float | Scale | None = None) -> Tensor:
+    def forward(self, ids: Tensor, scale: float | Scale | None = None, kernel: Kernel = softmax) -> Tensor:
         x = self.embed(ids)
         for block in self.blocks:
-            x = block(x, scale)
-        return self.head(self.norm(x))
+            x = block(x, scale, kernel)
+        logits: Tensor = self.head(self.norm(x))
+        return logits
 
 
 def split_bytes(data: Texts, seed: int, test_share: float = 0.1) -> tuple[Tensor, Tensor]:
-    """All bytes of the training texts and of the test texts, which are drawn by the seed."""
+    """The bytes of the training texts and of the test texts, which the seed draws."""
     order = torch.randperm(len(data.texts), generator=torch.Generator().manual_seed(seed)).tolist()
     held_out = max(1, round(test_share * len(order)))
-    parts = (order[held_out:], order[:held_out])
-    train, test = ("\n".join(data.texts[i] for i in part).encode() for part in parts)
-    return torch.frombuffer(bytearray(train), dtype=torch.uint8), torch.frombuffer(bytearray(test), dtype=torch.uint8)
+    parts = ("\n".join(data.texts[i] for i in part).encode() for part in (order[held_out:], order[:held_out]))
+    train, test = (torch.frombuffer(bytearray(part), dtype=torch.uint8) for part in parts)
+    return train, test
 
 
 def windows(text: Tensor, count: int, length: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Bytes of random windows, and which of them to mask."""
+    if len(text) < length:
+        raise invalid("texts", f"leave at least {length} bytes for training and for testing each", len(text))
     starts = torch.randint(len(text) - length + 1, (count, 1), generator=generator)
     return text[starts + torch.arange(length)].long(), torch.rand(count, length, generator=generator) < HIDDEN
 
 
 def train(
-    text: Tensor, seed: int, steps: int, batch: int, length: int, scale: float | Scale | None = None
+    text: Tensor, seed: int, steps: int, *, batch: int, length: int, scale: float | Scale | None = None
 ) -> ByteModel:
-    """A model after so many AdamW steps, with warm-up and cosine decay from 0.002."""
+    """A model after so many AdamW steps, warmed up to 0.002 and cooled down along a cosine."""
     torch.manual_seed(seed)
     model, draw = ByteModel(), torch.Generator().manual_seed(seed)
     optimiser = torch.optim.AdamW(model.parameters(), lr=2e-3)
@@ -89,7 +95,22 @@ def train(
         ids, hidden = windows(text, batch, length, draw)
         loss = F.cross_entropy(model(ids.masked_fill(hidden, MASK), scale)[hidden], ids[hidden])
         optimiser.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         schedule.step()
     return model.eval()
+
+
+@torch.no_grad()
+def accuracy(
+    model: ByteModel, text: Tensor, seed: int, masked: int, length: int, scale: float | Scale | None = None
+) -> float:
+    """Share of masked bytes that are guessed right, on random windows with about so many of them."""
+    draw = torch.Generator().manual_seed(seed)
+    ids, hidden = windows(text, max(1, round(masked / HIDDEN / length)), length, draw)
+    at_once = max(1, 2048 // length)
+    right = [
+        model(part.masked_fill(hide, MASK), scale)[hide].argmax(-1) == part[hide]
+        for part, hide in zip(torch.split(ids, at_once), torch.split(hidden, at_once), strict=True)
+    ]
+    return float(torch.cat(right).float().mean())

@@ -92,20 +92,25 @@ def random_scores(n: int, seed: int, N: int) -> Array:
 # ---- trained word vectors -------------------------------------------------------------------------------------------
 
 
+@lru_cache(maxsize=1)
+def words_of(texts: Texts) -> list[list[str]]:
+    """Lower-case words of each text; a Chinese character is a word."""
+    return [re.findall(r"[\u4e00-\u9fff]|[^\W\d_\u4e00-\u9fff]+", text.lower()) for text in texts.texts]
+
+
 @lru_cache(maxsize=4)
 def cooccurrence(texts: Texts, N: int, window: int = 5) -> Counts:
-    """How often the N most frequent words stand within five words of each other; a Chinese character is a word."""
-    words = [re.findall(r"[\u4e00-\u9fff]|[^\W\d_\u4e00-\u9fff]+", text.lower()) for text in texts.texts]
+    """How often the N most frequent words stand within five words of each other in a text."""
+    words = words_of(texts)
     frequent = Counter(word for text in words for word in text).most_common(N)
-    code = {word: i for i, (word, _) in enumerate(frequent)}
-    counts = np.zeros((len(code), len(code)), dtype=np.int64)
-    for text in words:
-        ids = np.array([code.get(word, -1) for word in text])
-        for step in range(1, window + 1):
-            left, right = ids[:-step], ids[step:]
-            both = (left >= 0) & (right >= 0)
-            np.add.at(counts, (left[both], right[both]), 1)
-    return counts + counts.T
+    code, size = {word: i for i, (word, _) in enumerate(frequent)}, len(frequent)
+    ids = np.array([code.get(word, -1) for text in words for word in text + window * [""]])
+    counts = np.zeros(size * size, dtype=np.int64)
+    for step in range(1, window + 1):
+        left, right = ids[:-step], ids[step:]
+        both = (left >= 0) & (right >= 0)
+        counts += np.bincount(left[both] * size + right[both], minlength=size * size)
+    return counts.reshape(size, size) + counts.reshape(size, size).T
 
 
 def width_by_thumb(*_: Any, **__: Any) -> Metrics:

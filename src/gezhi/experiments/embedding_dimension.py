@@ -170,7 +170,7 @@ WORDS = Study(
     measured,
     {THUMB: by.width_by_thumb, **{arm: partial(by.width_by_training, N=N) for arm, N in VOCABULARIES.items()}},
     {"Python documentation": lambda: read("python-documentation")},
-    {"smoke": (2, (2, 4)), "full": (200, WIDTHS)},
+    {"smoke": (2, (2,)), "full": (200, WIDTHS)},
     claims=(
         Claim(
             "log-law",
@@ -213,7 +213,7 @@ YOUR_TEXTS = Study(
     measured_in_texts,
     {THUMB: by.width_by_thumb, TRAINED: by.width_by_training},
     {},
-    {"smoke": (20, (2, (2, 4))), "quick": (100, (150, (2, 8, 32, 64, 128))), "full": (400, (200, WIDTHS))},
+    {"smoke": (20, (2, (2,))), "quick": (100, (150, (2, 8, 32, 64, 128))), "full": (400, (200, WIDTHS))},
     claims=(
         Claim(
             "multiple-here",
@@ -241,7 +241,7 @@ SELECT = Study(
         TWO: partial(by.keys_by_training, answers=2),
     },
     {"64 to 512 keys": None},
-    {"smoke": ((8, 16), 40), "full": ((64, 128, 256, 512), 300)},
+    {"smoke": ((6, 8), 30), "full": ((64, 128, 256, 512), 300)},
     claims=(
         Claim(
             "head-52",
@@ -378,6 +378,7 @@ EXPERIMENT = Experiment(
         "slope": "斜率", "width, most keys": "宽度,key 最多时",
         EXACT_TAIL: "精确尾概率,5 %", MEASURED: "实测", COMPONENTS: "PCA", "Gaussian cloud": "高斯点云", "digits": "手写数字",
         by.WIDTHS[0]: "宽度,ε = 0.3", by.WIDTHS[1]: "宽度,ε = 0.5", SIGNS: "符号", "mean cosine": "余弦均值",
+        THUMB: "8.33 log N", ARTICLE: "24 log N/ε²", "16 log N/ε²": "16 log N/ε²", COSINE: "cos θ",
         "published figures": "公开的数值", "random vectors": "随机向量", "word vectors": "词向量", "selecting keys": "选中 key",
         "random projection": "随机投影", "your texts": "你的文本",
     },

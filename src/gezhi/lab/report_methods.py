@@ -154,7 +154,7 @@ def test_name(method: MethodResult, test: TestResult) -> Words:
     if test.how == "exponent":
         return text(f"{arm.en}, exponent of {metric.en}", f"{arm.zh}，{metric.zh}的指数")
     if test.how == "ratio":
-        return text(f"{arm.en} ∶ {than.en}, {metric.en}", f"{arm.zh} ∶ {than.zh}，{metric.zh}")
+        return text(f"{arm.en} over {than.en}, {metric.en}", f"{arm.zh} 比 {than.zh}，{metric.zh}")
     if test.how == "difference":
         return text(f"{arm.en} minus {than.en}, {metric.en}", f"{arm.zh} 减 {than.zh}，{metric.zh}")
     return joined([arm, metric])
