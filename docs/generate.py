@@ -14,10 +14,10 @@ from gezhi._catalogue import Method, methods
 from gezhi.cli.words import claim_text, estimate_text
 from gezhi.lab.claims import Claim, Number, Test
 from gezhi.lab.record import ClaimResult, MethodResult, Record, TestResult, load
-from gezhi.lab.report_numbers import region
-from gezhi.lab.report_rows import rows_of
-from gezhi.lab.report_summary import surprising
-from gezhi.lab.report_text import VERDICTS, full_width
+from gezhi.lab.report.numbers import region
+from gezhi.lab.report.rows import rows_of
+from gezhi.lab.report.summary import surprising
+from gezhi.lab.report.text import VERDICTS, full_width
 from gezhi.lab.study import Experiment, Study, load_experiment
 
 ROOT = Path(__file__).parent.parent
@@ -85,7 +85,7 @@ def condition(experiment: Experiment, study: Study, claim: Claim, lang: str) -> 
         return experiment.zh.get(english, english) if lang == "zh" else english
 
     parts = [f"{number_text(test.number, name)} {region(unmeasured(study, test))}" for test in claim.all_tests]
-    return "(" + ("; " if lang == "en" else ";").join(parts) + ")"
+    return "(" + "; ".join(parts) + ")" if lang == "en" else "（" + "；".join(parts) + "）"
 
 
 def number_text(number: Number, name: Callable[[str], str]) -> str:
@@ -122,7 +122,7 @@ def results_part(result: MethodResult | None, lang: str) -> str:
     packages = ", ".join(f"{name} {version}" for name, version in where.packages.items())
     if lang == "zh":
         head = (
-            f"{result.budget} 档,每项研究至多 {result.seeds} 个种子,{result.when};{where.cpu};"
+            f"{result.budget} 档，每项研究至多 {result.seeds} 个种子，{result.when}；{where.cpu}；"
             f"Python {where.python},{packages}。"
         )
     else:

@@ -12,7 +12,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-HIDDEN = ("typer", "rich", "pydantic", "jinja2", "matplotlib", "latex2mathml", "platformdirs", "polars",
+HIDDEN = ("typer", "rich", "pydantic", "jinja2", "latex2mathml", "platformdirs", "polars",
           "markdown_it", "transformers", "sentence_transformers", "diffusers", "pytest", "beartype")  # fmt: skip
 CHECK = """
 import sys

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 from lab import records
 
-from gezhi.lab.drawing import Axis, Canvas, linear_ticks, log_ticks, wrapped
-from gezhi.lab.drawing_lines import BINS, BOTTOM, envelope, spread
-from gezhi.lab.figure_data import Run, Series, places, summary
-from gezhi.lab.figure_plots import dot_plot, lines_chart, plots, profile_chart
 from gezhi.lab.figures import Dots, Lines, Profile
 from gezhi.lab.record import Words
 from gezhi.lab.report import render
-from gezhi.lab.report_figures import experiment_of, figures_of, finding
-from gezhi.lab.report_rows import rows_of
+from gezhi.lab.report.drawing import Axis, Canvas, linear_ticks, log_ticks, wrapped
+from gezhi.lab.report.drawing_lines import BINS, BOTTOM, envelope, spread
+from gezhi.lab.report.figure_data import Run, Series, places, summary
+from gezhi.lab.report.figure_plots import dot_plot, lines_chart, plots, profile_chart
+from gezhi.lab.report.figures import experiment_of, figures_of, finding
+from gezhi.lab.report.rows import rows_of
 
 YOURS, REFERENCE = Words(en="Your run", zh="本次运行"), Words(en="Reference run", zh="参考运行")
 MINE, THEIRS = records.drawn(5), records.drawn(10)

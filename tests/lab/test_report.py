@@ -15,13 +15,13 @@ from lab import records
 from gezhi import _catalogue
 from gezhi.lab.record import Record, Words, save
 from gezhi.lab.report import render, write_report
-from gezhi.lab.report_glyph import AT_LEAST, AT_MOST, CENTRE, FIRST, LAST, WIDEST, glyph
-from gezhi.lab.report_math import math as mathml
-from gezhi.lab.report_numbers import exact_number, measured, region, resolution
-from gezhi.lab.report_pages import block, inline, page
-from gezhi.lab.report_rows import rows_of, unique
-from gezhi.lab.report_summary import chance, distance, surprising, tallies, unlike
-from gezhi.lab.report_text import brief, count, duration, full_width, html
+from gezhi.lab.report.glyph import AT_LEAST, AT_MOST, CENTRE, FIRST, LAST, WIDEST, glyph
+from gezhi.lab.report.math import math as mathml
+from gezhi.lab.report.numbers import exact_number, measured, region, resolution
+from gezhi.lab.report.pages import block, inline, page
+from gezhi.lab.report.rows import rows_of, unique
+from gezhi.lab.report.summary import chance, distance, surprising, tallies, unlike
+from gezhi.lab.report.text import brief, count, duration, full_width, html
 
 VOID = {"meta", "input", "br", "hr", "img", "link"}
 SAME = "\u00a0"  # no-break space

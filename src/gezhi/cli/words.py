@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gezhi.lab.record import ClaimResult, MethodResult
-from gezhi.lab.report_numbers import measured
+from gezhi.lab.report.numbers import measured
 
 
 def claim_text(claim: ClaimResult, method: MethodResult, lang: str = "en") -> str:

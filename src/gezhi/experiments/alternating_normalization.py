@@ -34,11 +34,11 @@ class Predictions:
 
     @property
     def train_prior(self) -> Array:
-        return self.train_count / self.train_count.sum()
+        return np.asarray(self.train_count / self.train_count.sum())
 
     @property
     def k(self) -> int:
-        return min(3, self.test.shape[1])
+        return min(3, int(self.test.shape[1]))
 
     @property
     def uncertain(self) -> NDArray[np.bool_]:
@@ -64,7 +64,7 @@ def all_at_once(p: Predictions) -> Array:
 
 def logit_adjustment(p: Predictions, prior: Callable[[Predictions], Array]) -> Array:
     """Every row times new prior over training prior."""
-    return p.test * prior(p) / np.maximum(p.train_prior, 1e-12)
+    return np.asarray(p.test * prior(p) / np.maximum(p.train_prior, 1e-12))
 
 
 def expectation_maximisation(p: Predictions) -> Array:
@@ -81,7 +81,7 @@ def train_prior(p: Predictions) -> Array:
 
 
 def smoothed_prior(p: Predictions) -> Array:
-    return (p.train_count + 1) / (p.train_count + 1).sum()
+    return np.asarray((p.train_count + 1) / (p.train_count + 1).sum())
 
 
 def true_prior(p: Predictions) -> Array:
@@ -152,7 +152,7 @@ def fitted(model: Any, X: Array, y: NDArray[np.int64], training: Any, test: Any,
 
 
 def correct(probs: Array, labels: NDArray[np.int64]) -> NDArray[np.float64]:
-    return (probs.argmax(axis=1) == labels).astype(float)
+    return np.asarray(probs.argmax(axis=1) == labels, dtype=float)
 
 
 def accuracy(arm: Callable[[Predictions], Array], task: Task, seed: int, _: None) -> Mapping[str, Any]:
@@ -256,7 +256,7 @@ POINTS = {"accuracy": "%"}
 ALL = dict.fromkeys(("smoke", "quick", "full"), None)
 SCOPE = (
     "logistic regression on 8 × 8 digits, the rest of the rows as test set",
-    "8 × 8 手写数字上的逻辑回归,其余各行作测试集",
+    "8 × 8 手写数字上的逻辑回归，其余各行作测试集",
 )
 
 EXAMPLE = Study(
@@ -269,12 +269,12 @@ EXAMPLE = Study(
         Claim(
             "example",
             "The worked example holds to 12 digits: beside [.05, .95], the row [.5, .5] becomes [.725, .275].",
-            "算例吻合到 12 位:与 [.05, .95] 同批时,[.5, .5] 变为 [.725, .275]。",
+            "算例吻合到 12 位：与 [.05, .95] 同批时，[.5, .5] 变为 [.725, .275]。",
             inside("error", "k = 2", high=1e-12),
         ),
     ),
     varies="nothing",
-    scope=("two classes, equal prior", "两类,先验相等"),
+    scope=("two classes, equal prior", "两类，先验相等"),
 )
 
 PREMISE = Study(
@@ -287,7 +287,7 @@ PREMISE = Study(
         Claim(
             "premise",
             "Rows that the bar calls confident are right at least 10 points more often than the others.",
-            "阈值判为高置信的行,正确率至少比其余的行高 10 个百分点。",
+            "阈值判为高置信的行，正确率至少比其余的行高 10 个百分点。",
             better("accuracy", "confident rows", than="uncertain rows", by=0.10),
         ),
     ),
@@ -301,7 +301,7 @@ def gain_claims(suffix: str = "", at: str | None = None) -> tuple[Claim, ...]:
         Claim(
             f"gain-{name}{suffix}",
             f"With 40 classes, the {en} gains at least 0.2 points.",
-            f"40 类时,{zh}至少提高 0.2 个百分点。",
+            f"40 类时，{zh}至少提高 0.2 个百分点。",
             better("accuracy", arm, than=PLAIN, by=0.002),
             at=at,
         )
@@ -317,7 +317,7 @@ def few_claims(suffix: str = "", at: str | None = None) -> tuple[Claim, ...]:
         Claim(
             f"few-{name}{suffix}",
             f"With 10 classes, the {en} gains less than 0.3 points.",
-            f"10 类时,{zh}的提高不到 0.3 个百分点。",
+            f"10 类时，{zh}的提高不到 0.3 个百分点。",
             lower("accuracy", arm, than=PLAIN, by=-0.003),
             at=at,
         )
@@ -340,14 +340,14 @@ SAME = Study(
         Claim(
             "smoothing",
             "With 40 classes, adding one row to each class before counting the prior gains at least 0.2 points.",
-            "40 类时,计数前每类加一行的先验至少再提高 0.2 个百分点。",
+            "40 类时，计数前每类加一行的先验至少再提高 0.2 个百分点。",
             better("accuracy", SMOOTH, than=TRAIN, by=0.002),
             at="40 classes",
         ),
         Claim(
             "at-once",
             "Adjusting all uncertain rows at once, instead of one by one, is no better: less than 0.3 points.",
-            "把不确定的行一次全部并入,而不是逐行处理,并无好处:提高不到 0.3 个百分点。",
+            "把不确定的行一次全部并入，而不是逐行处理，并无好处：提高不到 0.3 个百分点。",
             lower("accuracy", AT_ONCE, than=TRAIN, by=-0.003),
         ),
     ),
@@ -357,7 +357,7 @@ SAME = Study(
         Dots(
             "accuracy",
             "Change of accuracy against the plain predictions, by number of classes and prior.",
-            "相对原始预测的准确率变化,按类别数与先验。",
+            "相对原始预测的准确率变化，按类别数与先验。",
             ("gain-train", "few-train"),
             arms=(TRAIN, SMOOTH, TRUE, AT_ONCE, LOGITS, EM),
             than=PLAIN,
@@ -401,32 +401,32 @@ SHIFT = Study(
         Claim(
             "right-prior",
             "When half the classes were rare in training, the true prior of the test set gains at least 2 points.",
-            "训练中有一半类别稀少时,测试集的真实先验至少提高 2 个百分点。",
+            "训练中有一半类别稀少时，测试集的真实先验至少提高 2 个百分点。",
             better("accuracy", TRUE, than=PLAIN, by=0.02),
         ),
         Claim(
             "wrong-prior",
             "When half the classes were rare in training, the prior of the training set costs at least 1 point.",
-            "训练中有一半类别稀少时,训练集的先验至少损失 1 个百分点。",
+            "训练中有一半类别稀少时，训练集的先验至少损失 1 个百分点。",
             lower("accuracy", TRAIN, than=PLAIN, by=0.01),
         ),
         Claim(
             "beats-em",
             "Told the true prior, it beats EM, which is told nothing and estimates the prior, by at least 1 point.",
-            "已知真实先验时,它至少比一无所知、自行估计先验的 EM 高 1 个百分点。",
+            "已知真实先验时，它至少比一无所知、自行估计先验的 EM 高 1 个百分点。",
             better("accuracy", TRUE, than=EM, by=0.01),
         ),
         Claim(
             "beats-logits",
             "Told the true prior, it beats logit adjustment with the same prior by at least 1 point.",
-            "同样已知真实先验,它至少比 logit 调整高 1 个百分点。",
+            "同样已知真实先验，它至少比 logit 调整高 1 个百分点。",
             better("accuracy", TRUE, than=LOGITS, by=0.01),
         ),
     ),
     units=POINTS,
     scope=(
         "noisy digits, 88 % of the training rows of 0–4 dropped, bar at 0.75",
-        "加噪手写数字,0–4 的训练样本去掉 88 %,阈值 0.75",
+        "加噪手写数字，0–4 的训练样本去掉 88 %，阈值 0.75",
     ),
     figures=(
         Dots(
@@ -450,12 +450,12 @@ KNOBS = Study(
         Claim(
             "knobs",
             "Tuning exponent and iterations on a validation set gains less than 0.3 points over α = 1 and one iteration.",
-            "在验证集上调指数与迭代次数,比 α = 1、迭代一次提高不到 0.3 个百分点。",
+            "在验证集上调指数与迭代次数，比 α = 1、迭代一次提高不到 0.3 个百分点。",
             lower("accuracy", "chosen on validation", than="α = 1, one iteration", by=-0.003),
         ),
     ),
     units=POINTS,
-    scope=("true prior, reference of 400 confident rows", "真实先验,参照取 400 个高置信行"),
+    scope=("true prior, reference of 400 confident rows", "真实先验，参照取 400 个高置信行"),
 )
 
 SPEED = Study(
@@ -474,13 +474,13 @@ SPEED = Study(
         Claim(
             "free",
             "It is almost free: it takes no longer than a linear layer needs to predict the same rows from 64 features.",
-            "它几乎不花时间:不比线性层由 64 个特征预测同样的行更久。",
+            "它几乎不花时间：不比线性层由 64 个特征预测同样的行更久。",
             ratio("seconds per row", CLOSED, over=PREDICT, at_most=1.0),
         ),
     ),
     alone=True,
     units={"seconds per row": "s"},
-    scope=("random probabilities, one thread", "随机概率,单线程"),
+    scope=("random probabilities, one thread", "随机概率，单线程"),
 )
 
 TABLE = Study(
@@ -493,13 +493,13 @@ TABLE = Study(
         Claim(
             "gain-table",
             "On this table the prior counted on the training rows gains at least 0.2 points.",
-            "在这张表上,由训练样本计数得到的先验至少提高 0.2 个百分点。",
+            "在这张表上，由训练样本计数得到的先验至少提高 0.2 个百分点。",
             better("accuracy", TRAIN, than=PLAIN, by=0.002),
         ),
     ),
     accepts="features",
     units=POINTS,
-    scope=("scaled logistic regression, half of your rows for training", "标准化后的逻辑回归,一半样本训练"),
+    scope=("scaled logistic regression, half of your rows for training", "标准化后的逻辑回归，一半样本训练"),
 )
 
 GIVEN = Study(
@@ -512,36 +512,36 @@ GIVEN = Study(
         Claim(
             "gain-here",
             "On these predictions the prior of the reference labels gains at least 0.2 points.",
-            "在这些预测上,参照标签的先验至少提高 0.2 个百分点。",
+            "在这些预测上，参照标签的先验至少提高 0.2 个百分点。",
             better("accuracy", TRAIN, than=PLAIN, by=0.002),
         ),
         Claim(
             "beats-em-here",
             "On these predictions it is at least 0.2 points better than EM.",
-            "在这些预测上,它至少比 EM 高 0.2 个百分点。",
+            "在这些预测上，它至少比 EM 高 0.2 个百分点。",
             better("accuracy", TRAIN, than=EM, by=0.002),
         ),
     ),
     varies="items",
     accepts="probabilities",
     units=POINTS,
-    scope=("your test items, fixed predictions", "你的测试样本,预测固定"),
+    scope=("your test items, fixed predictions", "你的测试样本，预测固定"),
 )
 
 EXPERIMENT = Experiment(
     __doc__,
     (EXAMPLE, PREMISE, SAME, SIZES_40, SIZES_10, SHIFT, KNOBS, SPEED, TABLE, GIVEN),
     zh={
-        PLAIN: "原始预测", TRAIN: "CAN,训练集先验", TRUE: "CAN,真实先验", SMOOTH: "CAN,加一先验",
-        AT_ONCE: "CAN,一次并入", LOGITS: "logit 调整,真实先验", EM: "EM,一无所知",
+        PLAIN: "原始预测", TRAIN: "CAN，训练集先验", TRUE: "CAN，真实先验", SMOOTH: "CAN，加一先验",
+        AT_ONCE: "CAN，一次并入", LOGITS: "logit 调整，真实先验", EM: "EM，一无所知",
         "k = 2": "k = 2", "two rows": "两行", "uncertain rows": "不确定的行", "confident rows": "高置信的行",
         "10 classes": "10 类", "40 classes": "40 类", "200 rows": "200 行", "2000 rows": "2000 行", "100 rows": "100 行",
-        "1000 rows": "1000 行", "300 rows, noisy pixels": "300 行,像素加噪", "1000 rows, noisy pixels": "1000 行,像素加噪",
-        "α = 1, one iteration": "α = 1,迭代一次", "chosen on validation": "验证集所选",
-        "100 000 rows, 100 classes": "100 000 行,100 类", LOOP: "逐行循环", CLOSED: "闭式", PREDICT: "线性层的预测",
+        "1000 rows": "1000 行", "300 rows, noisy pixels": "300 行，像素加噪", "1000 rows, noisy pixels": "1000 行，像素加噪",
+        "α = 1, one iteration": "α = 1，迭代一次", "chosen on validation": "验证集所选",
+        "100 000 rows, 100 classes": "100 000 行，100 类", LOOP: "逐行循环", CLOSED: "闭式", PREDICT: "线性层的预测",
         "accuracy": "准确率", "error": "误差", "seconds per row": "每行秒数",
-        "worked example": "算例", "premise": "前提", "same prior": "先验不变", "40 classes, other sizes": "40 类,其他规模",
-        "10 classes, other sizes": "10 类,其他规模", "shifted prior": "先验偏移", "knobs": "旋钮", "speed": "速度",
+        "worked example": "算例", "premise": "前提", "same prior": "先验不变", "40 classes, other sizes": "40 类，其他规模",
+        "10 classes, other sizes": "10 类，其他规模", "shifted prior": "先验偏移", "knobs": "旋钮", "speed": "速度",
         "your table": "你的数据表", "your probabilities": "你的概率",
     },
 )  # fmt: skip

@@ -189,7 +189,7 @@ def result(
 def _too_few(study: Study, seeds: int) -> Words | None:
     if study.exact or study.varies == "items" or seeds >= MIN_SEEDS:
         return None
-    return Words(en=f"{seeds} seeds; a verdict needs {MIN_SEEDS}", zh=f"仅 {seeds} 个种子,下判定至少需 {MIN_SEEDS} 个")
+    return Words(en=f"{seeds} seeds; a verdict needs {MIN_SEEDS}", zh=f"仅 {seeds} 个种子，下判定至少需 {MIN_SEEDS} 个")
 
 
 def _open_reason(test: TestResult) -> Words | None:
@@ -198,9 +198,9 @@ def _open_reason(test: TestResult) -> Words | None:
     if test.estimate is None:
         return Words(en="not a finite number in every replicate", zh="并非每次重复都得到有限的数")
     if test.over == "items" and test.n < 2:
-        return Words(en="one number where the study needs one per test item", zh="只有一个数,而本研究须每个样本一个")
+        return Words(en="one number where the study needs one per test item", zh="只有一个数，而本研究须每个样本一个")
     if test.interval[0] == test.interval[1]:
-        return Words(en="no variance between replicates: the metric is too coarse", zh="各次重复毫无差别:指标太粗")
+        return Words(en="no variance between replicates: the metric is too coarse", zh="各次重复毫无差别：指标太粗")
     if test.needs is None:
         return Words(en="practically on the margin", zh="实际上就在界限上")
     if test.over == "items":

@@ -113,14 +113,14 @@ def why_not_asked(plan: Plan, study: Study) -> Words:
     if plan.data is not None and not plan.accepts(study):
         return NOT_OF_YOUR_DATA
     if not study.cases and plan.data is None:
-        return Words(en=f"needs your data (--data, {study.accepts})", zh=f"需要你的数据(--data,{study.accepts})")
+        return Words(en=f"needs your data (--data, {study.accepts})", zh=f"需要你的数据（--data，{study.accepts}）")
     return Words(en=f"not asked at {plan.budget}", zh=f"{plan.budget} 档未问")
 
 
 def _problem(kind: str, text: str) -> Words:
     if kind == "missing":
-        return Words(en=f"data not at hand: {text}", zh=f"数据不在手边:{text}")
-    return Words(en=f"the measurement failed: {text}", zh=f"测量失败:{text}")
+        return Words(en=f"data not at hand: {text}", zh=f"数据不在手边：{text}")
+    return Words(en=f"the measurement failed: {text}", zh=f"测量失败：{text}")
 
 
 def study_result(plan: Plan, study: Study, cells: Mapping[Any, Any], reasons: Reasons) -> StudyResult:

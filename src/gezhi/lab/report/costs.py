@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from gezhi.lab.record import Compute, MethodResult, StudyResult, Words
-from gezhi.lab.report_figures import NamedRun
-from gezhi.lab.report_numbers import exact_number
-from gezhi.lab.report_phrases import named
-from gezhi.lab.report_text import REFERENCE, brief, count, joined, text
+from gezhi.lab.report.figures import NamedRun
+from gezhi.lab.report.numbers import exact_number
+from gezhi.lab.report.phrases import named
+from gezhi.lab.report.text import REFERENCE, brief, count, joined, text
 
 COLUMNS = {
     "seconds": text("seconds", "秒"),

@@ -9,14 +9,14 @@ from typing import Any, Protocol
 
 from markupsafe import Markup
 
-from gezhi.lab.drawing import tick_label
-from gezhi.lab.drawing_dots import DotPlot, Group, Row
-from gezhi.lab.drawing_lines import Band, Chart
-from gezhi.lab.figure_data import Extents, Region, Run, Series, open_ends, places
 from gezhi.lab.figures import Dots, Figure, Lines, Profile
 from gezhi.lab.record import TestResult, Words
-from gezhi.lab.report_numbers import SPACE, measured
-from gezhi.lab.report_text import joined, text
+from gezhi.lab.report.drawing import tick_label
+from gezhi.lab.report.drawing_dots import DotPlot, Group, Row
+from gezhi.lab.report.drawing_lines import Band, Chart
+from gezhi.lab.report.figure_data import Extents, Region, Run, Series, open_ends, places
+from gezhi.lab.report.numbers import SPACE, measured
+from gezhi.lab.report.text import joined, text
 
 
 class Plot(Protocol):

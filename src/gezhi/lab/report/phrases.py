@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from gezhi.lab.record import ClaimResult, MethodResult, StudyResult, Words
-from gezhi.lab.report_numbers import resolution
-from gezhi.lab.report_text import joined, replicates, text
+from gezhi.lab.report.numbers import resolution
+from gezhi.lab.report.text import joined, replicates, text
 
 
 def named(method: MethodResult, english: str) -> Words:

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from gezhi.lab.record import MethodResult, StudyResult, TestResult, Words
-from gezhi.lab.report_costs import Cost, costs
-from gezhi.lab.report_figures import FigureView, NamedRun, experiment_of, figures_of
-from gezhi.lab.report_numbers import Measured, measured, region
-from gezhi.lab.report_pages import Page, page
-from gezhi.lab.report_phrases import named
-from gezhi.lab.report_rows import Row
-from gezhi.lab.report_summary import Tally
-from gezhi.lab.report_text import joined, text
+from gezhi.lab.report.costs import Cost, costs
+from gezhi.lab.report.figures import FigureView, NamedRun, experiment_of, figures_of
+from gezhi.lab.report.numbers import Measured, measured, region
+from gezhi.lab.report.pages import Page, page
+from gezhi.lab.report.phrases import named
+from gezhi.lab.report.rows import Row
+from gezhi.lab.report.summary import Tally
+from gezhi.lab.report.text import joined, text
 
 NARROW = 14  # characters of a formula that any screen holds
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from markupsafe import Markup, escape
 
 from gezhi.lab.record import Words
-from gezhi.lab.report_numbers import exact_number
-from gezhi.lab.report_text import full_width
+from gezhi.lab.report.numbers import exact_number
+from gezhi.lab.report.text import full_width
 
 LATIN, HAN = 6.3, 12.0  # widths of characters at 12 px
 Point = tuple[float, float]

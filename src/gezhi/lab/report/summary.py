@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from gezhi.lab.record import ClaimResult, Environment, MethodResult, Record, Words
-from gezhi.lab.report_rows import Row
-from gezhi.lab.report_text import VERDICTS, count, duration, joined, text
+from gezhi.lab.report.rows import Row
+from gezhi.lab.report.text import VERDICTS, count, duration, joined, text
 
 FEW = 5  # of the most surprising
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gezhi.lab.record import TestResult
-from gezhi.lab.report_numbers import edges, region
+from gezhi.lab.report.numbers import edges, region
 
 WIDTH, HEIGHT = 200.0, 44.0
 AT_LEAST, AT_MOST, CENTRE = 72.0, 128.0, 100.0  # where the edge, or the middle of two, always stands

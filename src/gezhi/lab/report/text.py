@@ -9,7 +9,7 @@ from typing import Literal
 from markupsafe import Markup, escape
 
 from gezhi.lab.record import StudyResult, Words
-from gezhi.lab.report_numbers import exact_number
+from gezhi.lab.report.numbers import exact_number
 
 Lang = Literal["en", "zh"]
 

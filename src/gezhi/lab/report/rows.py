@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from gezhi.lab.record import ClaimResult, MethodResult, Record, StudyResult, TestResult, Words
-from gezhi.lab.report_glyph import Glyph, glyph
-from gezhi.lab.report_numbers import Measured, measured
-from gezhi.lab.report_phrases import basis, named, remark, study_of
-from gezhi.lab.report_text import ROUNDS, VARIES, capitalised, joined, text
+from gezhi.lab.report.glyph import Glyph, glyph
+from gezhi.lab.report.numbers import Measured, measured
+from gezhi.lab.report.phrases import basis, named, remark, study_of
+from gezhi.lab.report.text import ROUNDS, VARIES, capitalised, joined, text
 
 
 @dataclass(frozen=True)

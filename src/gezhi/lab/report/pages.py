@@ -14,8 +14,8 @@ from markupsafe import Markup, escape
 
 from gezhi import _catalogue
 from gezhi.lab.pages import DISPLAY, section
-from gezhi.lab.report_math import TAG, math
-from gezhi.lab.report_text import full_width
+from gezhi.lab.report.math import TAG, math
+from gezhi.lab.report.text import full_width
 
 QUESTION, NOTATION, DERIVATION, AVOID = 1, 2, 3, 7
 MOST_FORMULAS = 3

@@ -10,10 +10,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from gezhi.lab.record import Record, Words, write_atomically
-from gezhi.lab.report_methods import sections_of, test_lines
-from gezhi.lab.report_rows import Row, rows_of
-from gezhi.lab.report_summary import FEW, caveats, chance, facts, surprising, tallies
-from gezhi.lab.report_text import MARKS, REFERENCE, VERDICTS, YOURS, Lang, count, full_width, html
+from gezhi.lab.report.methods import sections_of, test_lines
+from gezhi.lab.report.rows import Row, rows_of
+from gezhi.lab.report.summary import FEW, caveats, chance, facts, surprising, tallies
+from gezhi.lab.report.text import MARKS, REFERENCE, VERDICTS, YOURS, Lang, count, full_width, html
 
 TEMPLATES = Path(__file__).parent / "templates"
 STYLES = ("page.css", "parts.css", "media.css")

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from gezhi.lab.figure_data import Run
-from gezhi.lab.figure_plots import Plot, plots
 from gezhi.lab.figures import Figure, Profile
 from gezhi.lab.record import MethodResult, Words
-from gezhi.lab.report_rows import Row
-from gezhi.lab.report_text import VERDICTS, capitalised, joined, text
+from gezhi.lab.report.figure_data import Run
+from gezhi.lab.report.figure_plots import Plot, plots
+from gezhi.lab.report.rows import Row
+from gezhi.lab.report.text import VERDICTS, capitalised, joined, text
 from gezhi.lab.study import Experiment, Study, load_experiment
 
 

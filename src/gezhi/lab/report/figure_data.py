@@ -12,8 +12,8 @@ import numpy as np
 
 from gezhi.lab.figures import Dots, Figure, Lines
 from gezhi.lab.record import ClaimResult, MethodResult, StudyResult, TestResult, Words
-from gezhi.lab.report_numbers import exact_number
-from gezhi.lab.report_text import text
+from gezhi.lab.report.numbers import exact_number
+from gezhi.lab.report.text import text
 from gezhi.lab.stats import of_replicates
 
 Region = tuple[float, float]

@@ -9,10 +9,10 @@ from itertools import pairwise
 
 from markupsafe import Markup
 
-from gezhi.lab.drawing import Axis, Canvas, Point, polyline, text_width, tick_label, widest, wrapped
-from gezhi.lab.figure_data import Extents, Region, Series
 from gezhi.lab.record import Words
-from gezhi.lab.report_text import joined, text
+from gezhi.lab.report.drawing import Axis, Canvas, Point, polyline, text_width, tick_label, widest, wrapped
+from gezhi.lab.report.figure_data import Extents, Region, Series
+from gezhi.lab.report.text import joined, text
 
 WIDTH, HEIGHT = 380.0, 268.0
 TOP, BOTTOM = 10.0, 226.0

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from gezhi.lab.drawing import Axis, Canvas, tick_label, widest, wrapped
-from gezhi.lab.figure_data import Extents, Region, Summary, spoken
 from gezhi.lab.record import Words
-from gezhi.lab.report_text import joined, text
+from gezhi.lab.report.drawing import Axis, Canvas, tick_label, widest, wrapped
+from gezhi.lab.report.figure_data import Extents, Region, Summary, spoken
+from gezhi.lab.report.text import joined, text
 
 WIDTH, RIGHT = 380.0, 366.0
 NAMES = 150.0  # at most this wide; longer names take two lines
