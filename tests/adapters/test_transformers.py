@@ -33,9 +33,7 @@ BUILD = {
         transformers.BertConfig(**SIZES, intermediate_size=48, max_position_embeddings=64)
     ),
     "llama": lambda: transformers.LlamaForCausalLM(transformers.LlamaConfig(**DECODER, **NO_END)),
-    "gpt2": lambda: transformers.GPT2LMHeadModel(
-        transformers.GPT2Config(vocab_size=50, n_embd=32, n_layer=2, n_head=4, n_positions=64, initializer_range=0.5)
-    ),
+    "gpt2": lambda: transformers.GPT2LMHeadModel(transformers.GPT2Config(**SIZES, **NO_END, bos_token_id=1)),
     "mistral, window 4": lambda: transformers.MistralForCausalLM(
         transformers.MistralConfig(**DECODER, **NO_END, head_dim=8, sliding_window=4)
     ),

@@ -207,20 +207,26 @@ def trained_recall(seed: int, steps: int, n: int) -> Recall:
 RECALL_LENGTHS = (32, 64, 128, 256, 512, 1024)
 
 
-@torch.no_grad()
 def recall(factor: Factor, _case: None, seed: int, size: tuple[int, int]) -> Metrics:
-    """Accuracy, entropy and weight of the sought pair of one trained model, by the number of pairs."""
+    """Accuracy and entropy of one trained head, by the number of pairs."""
     steps, lists = size
     model = trained_recall(seed, steps, RECALL_LENGTHS[0])
     found: dict[str, list[float]] = {"accuracy": [], "entropy": []}
     for n in RECALL_LENGTHS:
-        draw, entropies, right = torch.Generator().manual_seed(seed + n), Entropies(), []
-        for part in torch.split(torch.arange(lists), max(1, 65_536 // n)):
-            cues, answers = pairs(len(part), n, draw)
-            right.append(model(cues, answers, factor, entropies).argmax(-1) == answers[:, 0])
-        found["accuracy"].append(float(torch.cat(right).float().mean()))
-        found["entropy"].append(entropies.mean)
+        share, entropy = recalled(model, factor, n, lists, torch.Generator().manual_seed(seed + n))
+        found["accuracy"].append(share)
+        found["entropy"].append(entropy)
     return along(RECALL_LENGTHS, found, "pairs")
+
+
+@torch.no_grad()
+def recalled(model: Recall, factor: Factor, n: int, lists: int, draw: torch.Generator) -> tuple[float, float]:
+    """Share of right answers over fresh lists of n pairs, and the mean entropy of the head."""
+    entropies, right = Entropies(), []
+    for part in torch.split(torch.arange(lists), max(1, 65_536 // n)):
+        cues, answers = pairs(len(part), n, draw)
+        right.append(model(cues, answers, factor, entropies).argmax(-1) == answers[:, 0])
+    return float(torch.cat(right).float().mean()), entropies.mean
 
 
 @dataclass(frozen=True)

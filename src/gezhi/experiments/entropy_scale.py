@@ -250,7 +250,7 @@ LANGUAGE = Study(
     by.masked_bytes,
     BYTE_ARMS,
     {"Python documentation": lambda: read("python-documentation")},
-    {"full": by.ByteSize(steps=1200, lengths=LENGTHS, masked=6000)},
+    {"full": by.ByteSize(steps=1200, lengths=LENGTHS, masked=4000)},
     claims=(
         *(
             Claim(
@@ -331,7 +331,7 @@ EARLY = Study(
     by.early_accuracy,
     {PLAIN: by.usual, RAW: by.log_n(math.e)},
     {"Python documentation": lambda: read("python-documentation")},
-    {"full": by.ByteSize(steps=400, lengths=(), masked=6000)},
+    {"full": by.ByteSize(steps=400, lengths=(), masked=4000)},
     claims=(
         Claim(
             "too-sharp",
@@ -353,7 +353,7 @@ EXPERIMENT = Experiment(
     zh={
         QUADRATURE: "数值积分", CLOSED: "闭式解", LINE: "直线 −0.24 λd", PLAIN: "惯常缩放",
         NEEDLE_1: "一个 key 突出，1 nat", NEEDLE_2: "一个 key 突出，2.5 nat", NORMAL_1: "正态，1 nat", NORMAL_2: "正态，2.5 nat",
-        UNIFORM: "均匀，2.5 nat", RELU2: "归一化 relu²", YARN: "YaRN 的常数", HALF: "增量减半", MORE: "增量的 1.5 倍",
+        UNIFORM: "均匀，2.5 nat", SOFTMAX: "softmax", RELU2: "归一化 relu²", YARN: "YaRN 的常数", HALF: "增量减半", MORE: "增量的 1.5 倍",
         ARTICLE: "以 log n 训练，n₀ = 512",
         "random directions, exactly": "随机方向，精确值", "random directions, drawn": "随机方向，抽样",
         "scale that holds the entropy": "使熵不变的缩放", "kernels": "核", "recall": "回忆", BYTES: "掩码字节",

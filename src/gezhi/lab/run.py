@@ -7,14 +7,15 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from importlib import import_module
 from itertools import chain
 from pathlib import Path
 from statistics import median
 from threading import Lock
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from joblib import Parallel, delayed, parallel_config
@@ -154,12 +155,29 @@ Done = tuple[Job, Problem, Mapping[str, str]]  # and the warnings: category to t
 
 
 def _in_parallel(plan: Plan, jobs: Sequence[Job]) -> Iterator[Done]:
-    if plan.jobs == 1 and plan.backend == "loky":
+    if not jobs or (plan.jobs == 1 and plan.backend == "loky"):
         yield from _one_by_one(jobs)
         return
-    with parallel_config(backend=plan.backend, n_jobs=plan.jobs):
+    with _workers(plan), parallel_config(backend=plan.backend, n_jobs=plan.jobs):
         parallel = Parallel(return_as="generator_unordered", batch_size=1)
         yield from parallel(delayed(measured)(job) for job in jobs)
+
+
+def _workers(plan: Plan) -> AbstractContextManager[Any]:
+    """Dask's: those of this process's client, else of DASK_SCHEDULER_ADDRESS, else new ones on this machine."""
+    if plan.backend != "dask":
+        return nullcontext()
+    try:
+        distributed: Any = import_module("distributed")
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError("distributed is not installed. Run: pip install 'dask[distributed]'") from None
+    try:
+        distributed.get_client()
+    except ValueError:
+        known = import_module("dask").config.get("scheduler-address", None)
+        here = {} if known else {"n_workers": plan.jobs, "threads_per_worker": 1, "dashboard_address": None}
+        return cast(AbstractContextManager[Any], distributed.Client(**here))
+    return nullcontext()
 
 
 def _one_by_one(jobs: Sequence[Job]) -> Iterator[Done]:

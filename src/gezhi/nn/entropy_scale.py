@@ -41,7 +41,7 @@ def entropy_invariant_scale(
     $$f_i=\frac{\log n_i}{\log n_0},\qquad\text{clipped: } \max(1,f_i) \tag{5}$$
 
     Args:
-        n_keys: visible keys, ≥ 0. One key gives 0 (there is nothing to sharpen), and so does none.
+        n_keys: visible keys, ≥ 0. One key gives 0 (there is nothing to sharpen), and none counts as one.
         train_len: n₀ > 1, the number of keys at which nothing changes; 512 is the article's choice.
         clip: never below 1, for a model trained with the usual scale at this length.
     Returns: a float for an int; for a tensor one of its shape, in float32 at least.
@@ -69,8 +69,8 @@ class EntropyInvariantScale(torch.nn.Module):
     Args:
         train_len: n₀ > 1; see `entropy_invariant_scale`.
         clip: never below the usual scale; for a model trained with that.
-        mode: `"row"` counts the keys of each query; `"sequence"` gives all queries the largest count among them, for
-            masks under which every query sees the whole sequence. Where nothing is hidden both cost nothing.
+        mode: `"row"` counts the keys of each query; `"sequence"` gives all queries the largest count among them, which
+            under a causal mask lets the length of the whole into earlier rows. Unmasked, both cost nothing.
         learnable: True adds one trained factor, an integer one for each of so many heads; all start at 1.
 
     Errors: ValueError for train_len ≤ 1 and for an unknown mode.
