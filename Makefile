@@ -20,9 +20,10 @@ types: .venv/.dev
 arrows: .venv/.dev
 	$(BIN)/lint-imports
 
-tests: .venv/.dev
-	$(BIN)/pytest -q -n 2 -m "not compiles" --jaxtyping-packages=gezhi,beartype.beartype
-	$(BIN)/pytest -q -m compiles
+tests: .venv/.dev  ## everything, then the tensor code once more with its shape annotations checked at run time
+	$(BIN)/pytest -q -n 2
+	$(BIN)/pytest -q -n 2 tests/nn -m "not compiles" -k "not bad_input" \
+		--jaxtyping-packages=gezhi.nn,runtime_types.typechecker
 
 docs: .venv/.dev
 	$(BIN)/python docs/translations.py

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gezhi.data import read
-from gezhi.experiments._gelu import Swap, TableSize, TextSize, scores, swapped_in_table, swapped_in_text
+from gezhi.experiments._gelu import Swap, TableSize, TextSize, answers, scores, swapped_in_table, swapped_in_text
 from gezhi.nn import (
     GELU,
     HF_GELU_NAMES,
@@ -444,7 +444,7 @@ def test_constants_must_be_numbers():
 
 def test_the_probability_metric_sees_what_turns_no_answer():
     logits = torch.log(tensor(0.7, 0.3, 0.4, 0.6).view(2, 2))
-    assert scores(logits, torch.tensor([0, 0])) == pytest.approx(
+    assert scores(answers(logits, torch.tensor([0, 0]))) == pytest.approx(
         {"accuracy": 0.5, "probability of the right answer": (0.7 + 0.4) / 2}
     )
 

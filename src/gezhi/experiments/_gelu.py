@@ -37,13 +37,15 @@ def fit(model: nn.Module, loss: Callable[[], Tensor], steps: int) -> None:
         schedule.step()
 
 
-def scores(logits: Tensor, right: Tensor) -> Mapping[str, float]:
-    """Share of right answers, and the mean probability of the right one, which sees changes that turn no answer."""
-    chance = logits.softmax(-1).gather(-1, right[:, None])
-    return {
-        "accuracy": (logits.argmax(-1) == right).double().mean().item(),
-        "probability of the right answer": chance.double().mean().item(),
-    }
+def answers(logits: Tensor, right: Tensor) -> Tensor:
+    """Whether each answer is right, and the probability of the right one, which sees changes that turn no answer."""
+    chance = logits.softmax(-1).gather(-1, right[:, None]).squeeze(-1)
+    return torch.stack([logits.argmax(-1) == right, chance], -1).double()
+
+
+def scores(answered: Tensor) -> Mapping[str, float]:
+    accuracy, probability = answered.mean(0).tolist()
+    return {"accuracy": accuracy, "probability of the right answer": probability}
 
 
 # ---- a table --------------------------------------------------------------------------------------------------------
@@ -90,7 +92,7 @@ def swapped_in_table(swap: Swap, data: Features, seed: int, size: TableSize) -> 
     model, X, y = table_model(swap.trained, data, seed, size)
     model[1] = model[3] = GELU(swap.used)
     with torch.no_grad():
-        return scores(model(X), y)
+        return scores(answers(model(X), y))
 
 
 # ---- bytes ----------------------------------------------------------------------------------------------------------
@@ -134,5 +136,5 @@ def swapped_in_text(swap: Swap, data: Texts, seed: int, size: TextSize) -> Mappi
     use(model, swap.used)
     parts = zip(torch.split(ids, 256), torch.split(hidden, 256), strict=True)
     with torch.no_grad():
-        logits = torch.cat([model(rows.masked_fill(mask, MASK))[mask] for rows, mask in parts])
-    return scores(logits, ids[hidden])
+        answered = [answers(model(rows.masked_fill(mask, MASK))[mask], rows[mask]) for rows, mask in parts]
+    return scores(torch.cat(answered))

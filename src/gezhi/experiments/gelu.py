@@ -263,8 +263,8 @@ SWAPS = {
     "logistic → erf": Swap("sigmoid", ERF),
 }
 NAMES = {
-    "erf": ("exact GELU", "精确的 GELU"),
-    "tanh": ("the tanh form", "tanh 形式"),
+    "erf": ("exact GELU", "精确形式"),
+    "tanh": ("the tanh form", "双曲正切形式"),
     "logistic": ("the logistic form", "逻辑函数形式"),
 }
 METRIC = "probability of the right answer"
@@ -277,7 +277,7 @@ def swap_claims(short: str, model: tuple[str, str], points: float) -> tuple[Clai
     for before, after in (("erf", "tanh"), ("tanh", "erf"), ("erf", "logistic"), ("logistic", "erf")):
         (old, old_zh), (new, new_zh) = NAMES[before], NAMES[after]
         en = f"{model[0]} trained with {old} and given {new} afterwards"
-        zh = f"{model[1]}用{old_zh}训练，之后改用{new_zh}，正确答案的平均概率"
+        zh = f"{model[1]}用 GELU 的{old_zh}训练，之后改用{new_zh}，正确答案的平均概率"
         arm, margin = f"{before} → {after}", points / 100
         if "logistic" in (before, after):
             en += f" loses at least {points:g} points of the mean probability of the right answer."
