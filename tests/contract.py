@@ -45,7 +45,8 @@ def tensors_of(value: Any) -> list[Any]:
     if isinstance(value, torch.Tensor | np.ndarray):
         return [value]
     if isinstance(value, torch.nn.Module):
-        return list(value.state_dict().values())
+        plain = [attribute for attribute in vars(value).values() if isinstance(attribute, torch.Tensor)]
+        return [*value.state_dict().values(), *plain]
     if isinstance(value, Mapping):
         value = list(value.values())
     if isinstance(value, list | tuple):
