@@ -37,18 +37,19 @@ def counts(bench: Benchmark) -> None:
     bench.notes.append(f"counting by position instead would add up to {by_position} padded keys in this batch")
 
 
-def overhead(bench: Benchmark, n: int, rounds: int) -> None:
-    """One causal layer in row mode against torch's own call on the same tensors."""
+def overhead(bench: Benchmark, n: int, causal: bool, rounds: int) -> None:
+    """One layer in row mode against torch's own call on the same tensors."""
     generator = torch.Generator().manual_seed(1000)
     query, key, value = (torch.randn(1, HEADS, n, WIDTH, generator=generator) for _ in range(3))
-    mask, scale = Mask(causal=True), EntropyInvariantScale(512)
-    factors = entropy_invariant_scale(torch.arange(1, n + 1))[:, None]
-    scores = (query.double() @ key.double().mT) * factors / WIDTH**0.5
-    exact = torch.softmax(scores.masked_fill(~mask.tensor(n, n), -torch.inf), -1) @ value.double()
-    case = f"{n} tokens, causal"
+    mask, scale = Mask(causal=causal), EntropyInvariantScale(512)
+    seen = torch.arange(1, n + 1) if causal else torch.full((n,), n)
+    scores = (query.double() @ key.double().mT) * entropy_invariant_scale(seen)[:, None] / WIDTH**0.5
+    hidden = torch.arange(n) >= seen[:, None]
+    exact = torch.softmax(scores.masked_fill(hidden, -torch.inf), -1) @ value.double()
+    case = f"{n} tokens, {'causal' if causal else 'unmasked'}"
     row = partial(dot_product_attention, query, key, value, mask=mask, scale=scale)
     bench.same(f"{case}: dense float64 softmax", (row() - exact).abs().max(), 1e-5)
-    plain = partial(F.scaled_dot_product_attention, query, key, value, is_causal=True)
+    plain = partial(F.scaled_dot_product_attention, query, key, value, is_causal=causal)
     seconds = bench.time(case, {"plain SDPA": plain, "row mode": row}, rounds)
     bar = {} if options.quick else {"at_most": AT_MOST}
     bench.ratio(f"{case}: row mode : plain SDPA", seconds["row mode"], seconds["plain SDPA"], **bar)
@@ -59,8 +60,9 @@ def main() -> None:
     bench = Benchmark("entropy_scale")
     bench.peer("torch")
     counts(bench)
-    for n in (512, 1024, 2048):
-        overhead(bench, n, 9 if options.quick else 101)
+    for causal in (False, True):
+        for n in (512, 1024, 2048):
+            overhead(bench, n, causal, 9 if options.quick else 101)
     bench.finish(options.json)
 
 

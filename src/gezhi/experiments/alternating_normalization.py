@@ -412,14 +412,14 @@ SHIFT = Study(
         ),
         Claim(
             "beats-em",
-            "Told the true prior, it beats EM, which is told nothing and estimates the prior, by at least 1 point.",
-            "已知真实先验时，它至少比一无所知、自行估计先验的 EM 高 1 个百分点。",
+            "Told the true prior, alternating normalisation beats EM, which is told nothing and estimates the prior, by at least 1 point.",
+            "已知真实先验时，交替归一化至少比一无所知、自行估计先验的 EM 高 1 个百分点。",
             better("accuracy", TRUE, than=EM, by=0.01),
         ),
         Claim(
             "beats-logits",
-            "Told the true prior, it beats logit adjustment with the same prior by at least 1 point.",
-            "同样已知真实先验，它至少比 logit 调整高 1 个百分点。",
+            "Told the true prior, alternating normalisation beats logit adjustment with the same prior by at least 1 point.",
+            "同样已知真实先验，交替归一化至少比 logit 调整高 1 个百分点。",
             better("accuracy", TRUE, than=LOGITS, by=0.01),
         ),
     ),
@@ -467,14 +467,14 @@ SPEED = Study(
     claims=(
         Claim(
             "closed-form",
-            "The closed form of one iteration is at least 100 times faster than the loop over rows.",
-            "一次迭代的闭式至少比逐行循环快 100 倍。",
+            "The closed form of one alternating iteration is at least 100 times faster than the loop over rows.",
+            "一次交替迭代的闭式至少比逐行循环快 100 倍。",
             ratio("seconds per row", LOOP, over=CLOSED, at_least=100),
         ),
         Claim(
             "free",
-            "It is almost free: it takes no longer than a linear layer needs to predict the same rows from 64 features.",
-            "它几乎不花时间：不比线性层由 64 个特征预测同样的行更久。",
+            "Alternating normalisation is almost free: it takes no longer than a linear layer needs to predict the same rows from 64 features.",
+            "交替归一化几乎不花时间：不比线性层由 64 个特征预测同样的行更久。",
             ratio("seconds per row", CLOSED, over=PREDICT, at_most=1.0),
         ),
     ),
@@ -517,8 +517,8 @@ GIVEN = Study(
         ),
         Claim(
             "beats-em-here",
-            "On these predictions it is at least 0.2 points better than EM.",
-            "在这些预测上，它至少比 EM 高 0.2 个百分点。",
+            "On these predictions alternating normalisation is at least 0.2 points better than EM.",
+            "在这些预测上，交替归一化至少比 EM 高 0.2 个百分点。",
             better("accuracy", TRAIN, than=EM, by=0.002),
         ),
     ),
