@@ -22,7 +22,7 @@ arrows: .venv/.dev
 
 tests: .venv/.dev  ## everything, then the tensor code once more with its shape annotations checked at run time
 	$(BIN)/pytest -q -n 2
-	$(BIN)/pytest -q -n 2 tests/nn -m "not compiles" -k "not bad_input" \
+	$(BIN)/pytest -q -n 2 tests/nn -m "not compiles and not wrong_types" \
 		--jaxtyping-packages=gezhi.nn,runtime_types.typechecker
 
 docs: .venv/.dev

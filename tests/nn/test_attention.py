@@ -407,6 +407,7 @@ def test_every_rule_traces_into_one_graph(rule):
         (lambda *_: Mask(causal=True, prefix=-1), ValueError, "prefix must lie between 0"),
     ],
 )
+@pytest.mark.wrong_types
 def test_bad_input_is_named(call, error, message):
     with pytest.raises(error, match=message):
         call(*inputs())

@@ -416,6 +416,7 @@ def test_huge_logits_stay_finite():
         (lambda: attention_entropy(torch.zeros(2, 2), torch.zeros(2, 2)), TypeError, "dense must be bool"),
     ],
 )
+@pytest.mark.wrong_types
 def test_bad_input_is_named(call, error, message):
     with pytest.raises(error, match=message):
         call()

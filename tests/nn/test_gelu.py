@@ -396,6 +396,7 @@ def test_strides_do_not_matter(form):
 
 @EVERY_FORM
 @pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.complex64])
+@pytest.mark.wrong_types
 def test_only_real_floating_point_is_taken(form, dtype):
     with pytest.raises(TypeError, match=f"x must be a floating-point tensor: got {dtype}"):
         form(torch.ones(3, dtype=dtype))
@@ -429,11 +430,13 @@ def line(x, p):
         (lambda: error_profile("tanh", grid=0), "grid must lie strictly between 0"),
     ],
 )
+@pytest.mark.wrong_types
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
 
 
+@pytest.mark.wrong_types
 def test_constants_must_be_numbers():
     with pytest.raises(TypeError, match=r"slope must be a number: got '1\.7'"):
         gelu_sigmoid(X, slope="1.7")
