@@ -108,11 +108,15 @@ def against_lda(
 
 @lru_cache(maxsize=1)
 def gaussian_classes(seed: int, rows: int, columns: int, condition: float) -> Rows:
-    """Ten normal classes with unit noise, mapped linearly so that the covariance has this condition number."""
+    """Ten normal classes with unit noise, mapped linearly: covariance of this condition number, mean log scale 0."""
     rng = np.random.default_rng(seed)
     y, means = rng.integers(10, size=rows + 10_000), 0.3 * rng.normal(size=(10, columns))
     left, right = (np.linalg.qr(rng.normal(size=(columns, columns)))[0] for _ in range(2))
-    X = (means[y] + rng.normal(size=(len(y), columns))) @ (left * np.geomspace(1, condition**-0.5, columns)) @ right
+    X = (
+        (means[y] + rng.normal(size=(len(y), columns)))
+        @ (left * np.geomspace(condition**-0.25, condition**0.25, columns))
+        @ right
+    )
     return X[:rows], X[rows:], y[:rows], y[rows:]
 
 

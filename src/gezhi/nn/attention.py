@@ -88,7 +88,8 @@ class Mask:
         if n_q > n_k:
             raise invalid("query", f"have at most as many tokens as key ({n_k}) under a causal mask", n_q)
         device = next((part.device for part in (self.keys, self.dense) if part is not None), device)
-        return torch.arange(n_k - n_q + 1, n_k + 1, device=device).clamp(min=self.prefix)
+        limit = torch.arange(n_k - n_q + 1, n_k + 1, device=device)
+        return limit.clamp(min=self.prefix) if self.prefix else limit
 
 
 def as_mask(mask: Mask | Tensor | None) -> Mask:

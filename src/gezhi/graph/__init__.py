@@ -1,0 +1,1 @@
+"""Flow on graphs and the communities it shows."""

@@ -1,0 +1,1 @@
+"""How the gradient is made: callables that add to `.grad`."""
