@@ -212,6 +212,7 @@ def test_a_smoke_run_gives_no_verdicts(gezhi):
         ),
         (("show", "zzz"), "METHOD must be a known method: got 'zzz'. `gezhi list` shows all."),
         (("run", METHOD, "--label", "y"), "--label must come with --data: got 'y'."),
+        (("run", METHOD, "--encoder", "m"), "--encoder must come with --data: got 'm'."),
         (("run", METHOD, "--data", "nowhere.csv"), "--data must be an existing file: got nowhere.csv."),
         (("run", METHOD, "--seeds", "0"), "seeds must lie between 1 and inf: got 0."),
         (("run", METHOD, "--jobs", "0"), "jobs must lie between 1 and inf: got 0."),

@@ -178,6 +178,74 @@ def test_graphml_faults_have_a_place(tmp_path, content, message):
     assert message in said("edges", path)
 
 
+@pytest.mark.parametrize("kind", [nx.Graph, nx.DiGraph])
+def test_pajek_of_networkx(tmp_path, kind):
+    graph = kind()
+    graph.add_weighted_edges_from([("a b", "c", 2.5), ("c", "d", 1.0), ("d", "d", 0.5), ("d", "a b", 3.0)])
+    graph.add_node("alone")
+    nx.write_pajek(graph, tmp_path / "g.net")
+    edges = load("edges", tmp_path / "g.net")
+    assert edges.nodes == tuple(graph)
+    assert edges.directed is graph.is_directed()
+    assert as_set(edges) == {(a, b, w) for a, b, w in graph.edges(data="weight")}
+
+
+def test_pajek_vertices_need_no_line_of_their_own(tmp_path):
+    lines = ["% drawn by hand", "*Vertices 4", '2 "two" 0.1 0.2 ellipse', "", "*EDGES", "1 2", "2 4 0.5"]
+    edges = load("edges", written(tmp_path, "g.net", lines))
+    assert edges.nodes == ("1", "two", "3", "4")
+    assert as_set(edges) == {("1", "two", 1.0), ("two", "4", 0.5)}
+
+
+PAJEK_FAULTS = {
+    "no vertices": ("*Edges\n1 2\n", "line 1: found no *Vertices, expected their number before the edges"),
+    "nothing before": ("1 2\n", "line 1: found '1 2', expected *Vertices"),
+    "two counts": ("*Vertices 2\n*Vertices 2\n", "line 2: found a second *Vertices, expected one"),
+    "no count": ("*Vertices\n", "line 1: found '', expected the number of vertices up to 20000000"),
+    "huge": ("*Vertices 99999999999\n", "line 1: found '99999999999', expected the number of vertices"),
+    "zero": ("*Vertices 2\n0 a\n", "line 2: found vertex 0, expected each number from 1 on once"),
+    "again": ("*Vertices 2\n1 a\n1 b\n", "line 3: found vertex 1 again, expected each number from 1 on once"),
+    "same name": ("*Vertices 2\n1 a\n2 a\n*Edges\n1 2\n", "line 4: found two vertices named 'a', expected a name"),
+    "mixed": ("*Vertices 2\n*Edges\n1 2\n*Arcs\n2 1\n", "line 4: found *Arcs beside *Edges, expected one sort"),
+    "lists": ("*Vertices 2\n*Arcslist\n1 2\n", "line 2: found '*arcslist', expected *Vertices, *Edges or *Arcs"),
+    "out of range": ("*Vertices 2\n*Edges\n1 3\n", "line 3: found '3', expected a vertex up to 2"),
+    "edge to 0": ("*Vertices 2\n*Edges\n1 0\n", "line 3: found vertex 0, expected 1 to 2"),
+    "truncated": ("*Vertices 2\n*Edges\n1\n", "line 3: found '1', expected two vertices and perhaps a weight"),
+    "weight": ("*Vertices 2\n*Edges\n1 2 x\n", "line 3, column 3: found 'x', expected a number (the weight)"),
+    "no edge": ("*Vertices 2\n", "found no edge, expected at least one"),
+}
+
+
+@pytest.mark.parametrize(("content", "message"), PAJEK_FAULTS.values(), ids=PAJEK_FAULTS)
+def test_pajek_faults_have_a_place(tmp_path, content, message):
+    assert message in said("edges", written(tmp_path, "g.net", [content.rstrip("\n")]))
+
+
+@pytest.fixture
+def encoder(tmp_path):
+    folder = tmp_path / "encoder"
+    folder.mkdir()
+    for name in ("config.json", "model.safetensors"):
+        (folder / name).touch()
+    return folder
+
+
+def test_the_named_encoder_travels_with_the_texts(tmp_path, encoder):
+    pairs = written(tmp_path, "p.tsv", ["a\tb\t1"])
+    assert load("pairs", pairs).encoder is None
+    assert load("pairs", pairs, encoder=encoder).encoder == encoder
+    assert load("texts", written(tmp_path, "t.txt", ["a"]), encoder=encoder).encoder == encoder
+
+
+def test_encoders_that_cannot_be_used(tmp_path, encoder):
+    edges = written(tmp_path, "g.csv", ["a,b"])
+    with pytest.raises(ValueError, match="encoder must be given for pairs and texts alone: got one for edges"):
+        load("edges", edges, encoder=encoder)
+    (encoder / "model.safetensors").rename(encoder / "pytorch_model.bin")
+    with pytest.raises(ValueError, match=r"config.json and \*.safetensors: got no \*.safetensors in .*save_pretrained"):
+        load("texts", written(tmp_path, "t.txt", ["a"]), encoder=encoder)
+
+
 def test_other_data_of_a_graphml_edge_are_not_its_weight(tmp_path):
     other = '<key id="c" for="edge" attr.name="colour"><default>red</default></key>'
     edge = '<edge source="a" target="b"><data key="c">5</data></edge>'

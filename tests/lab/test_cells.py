@@ -166,7 +166,7 @@ def test_key_depends_on_the_content_of_data_not_on_their_place(bench):
 def test_key_changes_with_versions(bench, monkeypatch):
     before = bench.key()
     assert {"python", "numpy", "torch", "scikit-learn"} <= set(cells.versions())
-    monkeypatch.setattr(cells, "versions", lambda: {"numpy": "1.0"})
+    monkeypatch.setattr(cells, "versions", lambda *_: {"numpy": "1.0"})
     assert bench.key() != before
 
 
@@ -190,6 +190,9 @@ def test_data_are_known_by_content(tmp_path):
     before = Data.of(folder, None)
     (folder / "a" / "1.png").rename(folder / "a" / "2.png")
     assert Data.of(folder, None) != before
+    with_encoder = Data.of(one, None, encoder=folder)
+    assert with_encoder.encoder == str(folder)
+    assert with_encoder.sha256 not in (Data.of(one, None).sha256)
 
 
 # ---- on disk --------------------------------------------------------------------------------------------------------

@@ -112,6 +112,9 @@ def run(
     jobs: Annotated[int, typer.Option(help="Processes; timed studies always run alone.")] = 1,
     data: Annotated[Path | None, typer.Option(help="Your file, instead of the built-in cases.")] = None,
     label: Annotated[str | None, typer.Option(help="Label column of a table; default: the last.")] = None,
+    encoder: Annotated[
+        Path | None, typer.Option(help="Folder of the model that reads your texts; default: a packaged one.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder for results; measured cells in it are not measured again.")] = Path(
         "runs"
     ),
@@ -123,7 +126,9 @@ def run(
     with one_sentence():
         from gezhi.cli.run import Request, run_and_print
 
-        request = Request(tuple(methods or ()), every, budget.value, seeds, jobs, data, label, out, backend, lang.value)
+        request = Request(
+            tuple(methods or ()), every, budget.value, seeds, jobs, data, label, encoder, out, backend, lang.value
+        )
         raise typer.Exit(run_and_print(request, sys.argv[1:], json))
 
 

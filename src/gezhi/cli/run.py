@@ -17,7 +17,6 @@ from rich.table import Table
 from gezhi import _catalogue
 from gezhi._checks import invalid
 from gezhi.cli.words import claim_text, estimate_text
-from gezhi.data import load
 from gezhi.lab.cells import Data
 from gezhi.lab.conduct import conduct
 from gezhi.lab.record import Record
@@ -38,6 +37,7 @@ class Request:
     jobs: int
     data: Path | None
     label: str | None
+    encoder: Path | None
     out: Path
     backend: str
     lang: str
@@ -50,11 +50,15 @@ class Request:
         stems = [_catalogue.find(stem).stem for stem in asked]
         if self.label and not self.data:
             raise invalid("--label", "come with --data", repr(self.label))
+        if self.encoder and not self.data:
+            raise invalid("--encoder", "come with --data", repr(str(self.encoder)))
+        if self.encoder and not self.encoder.is_dir():
+            raise invalid("--encoder", "be an existing folder", str(self.encoder))
         data = None
         if self.data is not None:
             if not self.data.exists():
                 raise invalid("--data", "be an existing file", str(self.data))
-            data = Data.of(self.data.resolve(), self.label)
+            data = Data.of(self.data.resolve(), self.label, self.encoder and self.encoder.resolve())
         plan = Plan(stems, self.out.resolve(), self.budget, self.seeds, self.jobs, data, self.backend)
         return plan if data is None else replace(plan, kinds=kinds_of(data, plan))
 
@@ -69,7 +73,7 @@ def kinds_of(data: Data, plan: Plan) -> frozenset[str]:
     found, faults = set(), []
     for kind in fitting:
         try:
-            load(kind, Path(data.path), label=data.label)
+            data.load(kind)
             found.add(kind)
         except ValueError as fault:
             faults.append(fault)

@@ -41,12 +41,16 @@ class Features:
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """Two texts a row and how similar they are; larger is more similar, only the order is promised."""
+    """Two texts a row and how similar they are; larger is more similar, only the order is promised.
+
+    `encoder` is the folder of the model that should turn the texts into vectors, where the user named one.
+    """
 
     left: tuple[str, ...]
     right: tuple[str, ...]
     score: Floats
     name: str
+    encoder: Path | None = None
 
     def __post_init__(self) -> None:
         check_same_length(left=len(self.left), right=len(self.right), score=len(self.score))
@@ -54,10 +58,11 @@ class Pairs:
 
 @dataclass(frozen=True, eq=False)
 class Texts:
-    """Texts in the order of the file."""
+    """Texts in the order of the file; `encoder` as in `Pairs`."""
 
     texts: tuple[str, ...]
     name: str
+    encoder: Path | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,7 +175,9 @@ KINDS: dict[str, Kind] = {
         "an npz with `images` and perhaps `labels`, an idx file, or a folder with one folder of pictures a class",
         folders=True,
     ),
-    "edges": Kind(Edges, (".csv", ".tsv", ".graphml"), "source, target and perhaps weight, or GraphML"),
+    "edges": Kind(
+        Edges, (".csv", ".tsv", ".graphml", ".net"), "source, target and perhaps weight, or GraphML, or Pajek"
+    ),
     "probabilities": Kind(
         Probabilities, (".npz",), "an npz with `reference`, `reference_labels`, `test` and `test_labels`"
     ),

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from gezhi._checks import invalid
+from gezhi.data import load
 from gezhi.lab.record import write_atomically
 from gezhi.lab.study import experiment_module
 
@@ -29,20 +30,34 @@ ALL_WORDS = {"Claim", "Dots", "Lines", "Profile"}  # of the lab: what they are g
 
 @dataclass(frozen=True)
 class Data:
-    """A user's file instead of the cases: its path, the label column, and the hash of its content."""
+    """A user's file instead of the cases: its path, label column and encoder, and the hash of what they hold."""
 
     path: str
     label: str | None
     sha256: str
+    encoder: str | None = None
 
     @classmethod
-    def of(cls, path: Path, label: str | None) -> Data:
-        if path.is_dir():
-            files = sorted(p for p in path.rglob("*") if p.is_file())
-            listing = "".join(f"{p.relative_to(path)}:{hashlib.sha256(p.read_bytes()).hexdigest()};" for p in files)
-            return cls(str(path), label, hashlib.sha256(listing.encode()).hexdigest())
-        with path.open("rb") as file:
-            return cls(str(path), label, hashlib.file_digest(file, "sha256").hexdigest())
+    def of(cls, path: Path, label: str | None, encoder: Path | None = None) -> Data:
+        content = sha256(path)
+        if encoder is None:
+            return cls(str(path), label, content)
+        both = hashlib.sha256(f"{content}:{sha256(encoder)}".encode()).hexdigest()
+        return cls(str(path), label, both, str(encoder))
+
+    def load(self, kind: str) -> Any:
+        """The file as one of `gezhi.data.KINDS`."""
+        encoder = None if self.encoder is None else Path(self.encoder)
+        return load(kind, Path(self.path), label=self.label, encoder=encoder)
+
+
+def sha256(path: Path) -> str:
+    """Hash of a file, or of all files of a folder and their names."""
+    if path.is_dir():
+        files = sorted(p for p in path.rglob("*") if p.is_file())
+        return hashlib.sha256("".join(f"{p.relative_to(path)}:{sha256(p)};" for p in files).encode()).hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @dataclass(frozen=True)
@@ -65,8 +80,10 @@ class Job:
     def key(self, arm: str) -> str:
         from gezhi.lab.study import load_experiment
 
-        study = load_experiment(self.stem).study(self.study)
-        parts = [PROTOCOL, fingerprint(self.stem), versions(), self.study, self.case, arm, self.seed, self.budget]
+        experiment = load_experiment(self.stem)
+        study = experiment.study(self.study)
+        known = versions(*experiment.packages)
+        parts = [PROTOCOL, fingerprint(self.stem), known, self.study, self.case, arm, self.seed, self.budget]
         if self.data:
             parts += [self.data.sha256, self.data.label]
         if study.alone:
@@ -187,11 +204,11 @@ def _names_of_the_lab(tree: ast.Module) -> dict[str, str]:
     return {alias.asname or alias.name: alias.name for node in from_lab for alias in node.names}
 
 
-@lru_cache(maxsize=1)
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that figures depend on."""
+@lru_cache(maxsize=64)
+def versions(*others: str) -> dict[str, str]:
+    """Versions of Python, of the packages that all figures depend on, and of the others named."""
     found = {"python": ".".join(platform.python_version_tuple()[:2])}
-    for package in PACKAGES:
+    for package in (*PACKAGES, *others):
         try:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ WEAK = 0.05
 
 def record_of(plan: Plan, outcome: Outcome, command: str, looks: Mapping[str, int]) -> Record:
     """The record of a finished run."""
-    where = environment()
+    where = environment(plan.stems)
     found = [method_result(stem, plan, outcome, looks.get(stem, 1), where) for stem in plan.stems]
     return with_q_values(Record(environment=where, command=command, methods=found))
 
@@ -175,8 +175,9 @@ def with_q_values(record: Record) -> Record:
     return record
 
 
-def environment() -> Environment:
-    versions = dict(on_disk.versions())
+def environment(stems: Iterable[str]) -> Environment:
+    others = sorted({package for stem in stems for package in load_experiment(stem).packages})
+    versions = dict(on_disk.versions(*others))
     versions.pop("python")
     return Environment(
         gezhi=gezhi.__version__,

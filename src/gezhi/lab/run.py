@@ -22,7 +22,7 @@ from joblib import Parallel, delayed, parallel_config
 from threadpoolctl import threadpool_limits
 
 from gezhi._checks import check_choice, check_number, invalid
-from gezhi.data import KINDS, DataUnavailable, load
+from gezhi.data import KINDS, DataUnavailable
 from gezhi.lab.cells import Data, Job, plain, read, write
 from gezhi.lab.clock import ComputeMeter
 from gezhi.lab.study import BUDGETS, FIRST_SEED, Study, load_experiment
@@ -242,7 +242,7 @@ def load_case(stem: str, study_name: str, case: str, data: Data | None) -> Any:
     study = load_experiment(stem).study(study_name)
     if data is not None:
         assert study.accepts is not None
-        return load(study.accepts, Path(data.path), label=data.label)
+        return data.load(study.accepts)
     value = study.cases[case]
     if not callable(value):
         return value

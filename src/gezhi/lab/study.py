@@ -107,11 +107,19 @@ class Study:
 
 @dataclass(frozen=True)
 class Experiment:
-    """A question and the studies that answer it. `zh` gives Chinese names to arms, cases, metrics and studies."""
+    """A question and the studies that answer it.
+
+    Args:
+        question: the module's docstring.
+        studies: their names and the ids of their claims are unique.
+        zh: Chinese names of arms, cases, metrics and studies.
+        packages: distributions beside the core's on whose version the figures depend as well, such as numba.
+    """
 
     question: str
     studies: Sequence[Study]
     zh: Mapping[str, str] = field(default_factory=dict)
+    packages: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         names = [study.name for study in self.studies]

@@ -1,4 +1,4 @@
-"""Graphs: a table of edges (CSV, TSV) or GraphML."""
+"""Graphs: a table of edges (CSV, TSV), GraphML or Pajek."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from gezhi.data.errors import fault
 from gezhi.data.formats.files import check_width, finite, records
 from gezhi.data.formats.graphml import read_graphml
+from gezhi.data.formats.pajek import read_pajek
 from gezhi.data.kinds import Edges
 
 HEADS = {("source", "target"), ("from", "to"), ("src", "dst"), ("u", "v")}
@@ -48,10 +49,11 @@ class EdgeList:
 
 
 def load_edges(path: Path) -> Edges:
-    """A `.graphml` file says whether it is directed; a table is read as undirected (`dataclasses.replace` turns it)."""
+    """GraphML and Pajek say whether they are directed; a table is undirected (`dataclasses.replace` turns it)."""
     edges = EdgeList(path)
-    if path.suffix.lower() == ".graphml":
-        return edges.finished(read_graphml(path, edges.node, edges.add))
+    reader = {".graphml": read_graphml, ".net": read_pajek}.get(path.suffix.lower())
+    if reader:
+        return edges.finished(reader(path, edges.node, edges.add))
     read_table(path, edges, records(path, "\t" if path.suffix.lower() == ".tsv" else ","))
     return edges.finished(directed=False)
 
