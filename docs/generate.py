@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from gezhi.lab.report.numbers import region
 from gezhi.lab.report.rows import rows_of
 from gezhi.lab.report.summary import surprising
 from gezhi.lab.report.text import VERDICTS, full_width
+from gezhi.lab.stats import of_replicates
 from gezhi.lab.study import Experiment, Study, load_experiment
 
 ROOT = Path(__file__).parent.parent
@@ -52,6 +54,8 @@ def generated(reference: Record | None) -> Iterator[tuple[Path, str]]:
                 "results": results_part(results.get(method.stem), lang),
             }
             yield path, filled(path.read_text("utf-8"), parts)
+        guide = ROOT / "docs" / "guide" / f"finetune{suffix}"
+        yield guide, filled(guide.read_text("utf-8"), {"finetune": finetune_part(lang)})
         readme = ROOT / f"README{suffix}"
         parts = {"verdicts": verdicts_part(reference, lang), "methods": methods_part(results, lang)}
         yield readme, filled(readme.read_text("utf-8"), parts)
@@ -65,6 +69,37 @@ def filled(text: str, parts: dict[str, str]) -> str:
             raise SystemExit(f"no place for {name!r} in a generated file")
         text = pattern.sub(lambda found, body=body: f"{found[1]}{body}\n{found[2]}", text)
     return text
+
+
+def finetune_part(lang: str) -> str:
+    """The guide's own figures, as `docs/guide/finetune.py` wrote them: means over seeds with 95 % intervals."""
+    path = RESULTS / "finetune.json"
+    if not path.exists():
+        return NOTHING_YET[lang]
+    found = json.loads(path.read_text("utf-8"))
+    runs, packages = found["runs"], ", ".join(f"{name} {version}" for name, version in found["packages"].items())
+    slowest = max(run["seconds"] for run in runs)
+    if lang == "zh":
+        head = (
+            f"{len(runs)} 个种子，各 {found['steps']} 步、{found['rows']} 对，{found['threads']} 个线程；{packages}。"
+        )
+        head += f"从读取数据到评判，最慢的一次用了 {slowest:.0f} 秒。"
+        rows = ["| | 训练前 | 训练后 | 提升 |", "|---|---|---|---|"]
+    else:
+        head = f"{len(runs)} seeds, {found['steps']} steps and {found['rows']} pairs each, {found['threads']} threads; "
+        head += f"{packages}. From reading the data to the verdict the slowest took {slowest:.0f} s."
+        rows = ["| | before | after | gain |", "|---|---|---|---|"]
+    for metric, name in (("spearman", "Spearman"), ("accuracy", "准确率" if lang == "zh" else "accuracy")):
+        before, after = ([run[when][metric] for run in runs] for when in ("before", "after"))
+        gains = [a - b for a, b in zip(after, before, strict=True)]
+        rows.append(f"| {name} | " + " | ".join(map(mean_text, (before, after, gains))) + " |")
+    return "\n".join([head, "", *rows])
+
+
+def mean_text(numbers: list[float]) -> str:
+    estimate = of_replicates(numbers)
+    low, high = estimate.interval()
+    return f"{estimate.value:.3f} [{low:.3f}, {high:.3f}]"
 
 
 def claims_part(method: Method, lang: str) -> str:
