@@ -64,7 +64,7 @@ def judge(model: SentenceTransformer, train: Dataset, test: Dataset) -> dict[str
 
 def finetune(seed: int, steps: int, rows: int) -> dict[str, dict[str, float] | float]:
     """Train on `rows` pairs for `steps` steps of 32, and judge before and after."""
-    model = SentenceTransformer(str(gezhi.data.fetch("minilm")), device="cpu")
+    model = SentenceTransformer(str(gezhi.data.read("minilm")), device="cpu")
     train = pairs_of("insuranceqa-en-train", rows, seed, model)
     test = pairs_of("insuranceqa-en-test", min(rows, 1000), seed, model)
     before = judge(model, train, test)
