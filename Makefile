@@ -22,8 +22,8 @@ arrows: .venv/.dev
 
 tests: .venv/.dev  ## everything, then the tensor code once more with its shape annotations checked at run time
 	$(BIN)/pytest -q -n 2
-	$(BIN)/pytest -q -n 2 tests/nn -m "not compiles and not wrong_types" \
-		--jaxtyping-packages=gezhi.nn,runtime_types.typechecker
+	$(BIN)/pytest -q -n 2 tests/nn tests/losses tests/training -m "not compiles and not wrong_types" \
+		--jaxtyping-packages=gezhi.nn,gezhi.losses,gezhi.training,runtime_types.typechecker
 
 docs: .venv/.dev
 	$(BIN)/python docs/translations.py

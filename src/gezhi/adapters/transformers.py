@@ -1,4 +1,5 @@
-"""Hugging Face transformers: gezhi's attention scales as an attention implementation that any model can be told to use.
+"""Hugging Face transformers: gezhi's attention scales as an attention implementation that any model can be told to use,
+and contrastive gradients of large batches in its `Trainer`.
 
 A custom implementation without a mask function of its own gets no mask at all from transformers: padding and the future
 would be visible without an error. So both are registered together.
@@ -6,16 +7,18 @@ would be visible without an error. So both are registered together.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from gezhi._checks import check_number, invalid, require
+from gezhi.adapters._training import HostTrainer, begin_step, cached_step
 from gezhi.nn.attention import Mask
 from gezhi.nn.entropy_scale import entropy_invariant_scale
+from gezhi.training.contrastive_cache import ContrastiveCache
 
 ENTROPY_SCALE = "gezhi_entropy_scale"
 
@@ -105,3 +108,68 @@ def _attend(
     clip = getattr(module.config, "entropy_scale_clip", True)
     factor = entropy_invariant_scale(n_keys, train_len=train_length(module.config), clip=clip)  # (5)
     return sdpa(module, (query * factor).to(query.dtype), key, value, attention_mask, **kwargs)
+
+
+class ContrastiveCacheTrainerMixin(HostTrainer):
+    """`training_step` of transformers' `Trainer` by `ContrastiveCache`: memory for a chunk, gradient of the batch.
+
+    It stands before `Trainer` among the bases, and a subclass says what the loss is:
+
+        class MyTrainer(ContrastiveCacheTrainerMixin, Trainer):
+            chunk_size = 32
+
+            def contrastive_loss(self, representations, inputs):
+                queries, documents = representations
+                ...
+
+    A batch is what the data collator returns: a mapping of mappings (`{"query": {"input_ids": …}, "document": …}`) is
+    one input of the model for each, any other mapping is one input. Gradient accumulation, mixed precision and DDP are
+    the trainer's own; in several processes each has its own batch, and gradients are averaged.
+
+    Attributes:
+        chunk_size: rows of an input that are encoded at once.
+        batch_norm: as in `ContrastiveCache`.
+
+    Errors: NotImplementedError without a loss; ValueError under DeepSpeed, FSDP and Megatron; those of
+        `ContrastiveCache`.
+    """
+
+    chunk_size: int = 32
+    batch_norm: Literal["error", "allow"] = "error"
+
+    def contrastive_loss(self, representations: Sequence[Tensor], inputs: Mapping[str, Any]) -> Tensor:
+        """The loss of a batch, by its representations, one for each input; labels stand in `inputs`."""
+        raise NotImplementedError("contrastive_loss must be defined: return a scalar from the representations.")
+
+    def contrastive_inputs(self, inputs: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+        """The model's inputs in a batch."""
+        towers = [value for value in inputs.values() if isinstance(value, Mapping)]
+        return towers or [inputs]
+
+    def representation(self, output: Any) -> Tensor:
+        """The (rows, …) tensor in the model's output: the output itself unless overridden."""
+        tensor: Tensor = output
+        return tensor
+
+    def compute_loss(self, model: Any, inputs: Mapping[str, Any], return_outputs: bool = False, **_: Any) -> Any:
+        """The same loss from one graph, which evaluation uses."""
+        outputs = [model(**batch) for batch in self.contrastive_inputs(inputs)]
+        loss = self.contrastive_loss([self.representation(output) for output in outputs], inputs)
+        return (loss, outputs) if return_outputs else loss
+
+    def training_step(self, model: Any, inputs: Mapping[str, Any], *_host: Any) -> Tensor:
+        """Add the gradient of one batch and return its loss, as the trainer's own does."""
+        inputs = begin_step(self, model, inputs)
+
+        def loss_fn(*representations: Tensor) -> Tensor:
+            return self.contrastive_loss(representations, inputs)
+
+        cache = partial(
+            ContrastiveCache,
+            model,
+            loss_fn,
+            chunk_size=self.chunk_size,
+            representation=self.representation,
+            batch_norm=self.batch_norm,
+        )
+        return cached_step(self, cache, self.contrastive_inputs(inputs))

@@ -1,0 +1,44 @@
+"""What the trainers of transformers and of its descendants share: a step whose gradient is made by a procedure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from gezhi._checks import invalid
+
+
+class HostTrainer:
+    """What a mixin uses of the trainer beside it."""
+
+    accelerator: Any
+    args: Any
+    loss: Any
+    optimizer: Any
+    compute_loss: Any
+    _prepare_inputs: Any
+
+
+def begin_step(trainer: HostTrainer, model: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Training mode, and the batch on the device, as at the start of the trainer's own step."""
+    kind = str(getattr(trainer.accelerator.distributed_type, "value", "NO"))
+    if kind in ("DEEPSPEED", "MEGATRON_LM", "FSDP"):
+        fix = "Use DDP or a single process."
+        raise invalid("trainer", "run where several backward passes make a step", kind, fix)
+    model.train()
+    if callable(getattr(trainer.optimizer, "train", None)):
+        trainer.optimizer.train()
+    prepared: dict[str, Any] = trainer._prepare_inputs(inputs)
+    return prepared
+
+
+def cached_step(trainer: HostTrainer, cache: Callable[..., Any], inputs: Sequence[Any]) -> Tensor:
+    """The trainer's accelerator goes back, through its loss scaler if it has one; accumulated batches are averaged."""
+    share = getattr(trainer, "current_gradient_accumulation_steps", trainer.args.gradient_accumulation_steps)
+    with trainer.accelerator.autocast():
+        procedure = cache(backward=lambda surrogate: trainer.accelerator.backward(surrogate / share))
+        loss = procedure(*inputs)
+    reported: Tensor = loss / share
+    return reported
