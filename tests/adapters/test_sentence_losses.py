@@ -23,7 +23,6 @@ with warnings.catch_warnings():
         SentenceTransformerTrainingArguments,
     )
     from sentence_transformers.sentence_transformer import losses as theirs
-    from transformers import BertConfig, BertForSequenceClassification, BertModel, BertTokenizer
 
 from gezhi.adapters import sentence_transformers as adapter  # noqa: E402
 
@@ -32,21 +31,8 @@ TEXTS = [f"the {size} {who} {does}" for size in ("big", "small") for who in WORD
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory):
-    """A tiny encoder, and one with a head, on disk as Hugging Face writes them."""
-    root = tmp_path_factory.mktemp("models")
-    (root / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]))
-    tokenizer = BertTokenizer(str(root / "vocab.txt"))
-    size = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
-    config = BertConfig(vocab_size=len(tokenizer), max_position_embeddings=32, **size)
-    torch.manual_seed(0)
-    for name, model in {
-        "encoder": BertModel(config),
-        "scorer": BertForSequenceClassification(BertConfig(**(config.to_dict() | {"num_labels": 1}))),
-    }.items():
-        model.save_pretrained(root / name)
-        tokenizer.save_pretrained(root / name)
-    return root
+def folders(tiny_models):
+    return tiny_models(WORDS)
 
 
 @pytest.fixture

@@ -1,0 +1,41 @@
+"""The guide's script runs as it stands, on a tiny encoder and a few made-up questions."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gezhi.data import LabelledTexts
+
+pytest.importorskip("datasets")
+pytest.importorskip("sentence_transformers")
+SCRIPT = Path(__file__).parents[2] / "docs" / "guide" / "finetune.py"
+KINDS = {"car": ["does it cover theft", "is a dent paid"], "life": ["who inherits it", "is death paid"]}
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_guide_runs_and_reports(monkeypatch, tmp_path, tiny_models):
+    spec = importlib.util.spec_from_file_location("finetune", SCRIPT)
+    guide = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(guide)
+    texts = [f"{kind} {question} {i}" for kind, questions in KINDS.items() for question in questions for i in range(8)]
+    labels = np.repeat([0, 1], len(texts) // 2)
+    questions = LabelledTexts(tuple(texts), labels, tuple(KINDS), "questions")
+    folder = tiny_models(" ".join(texts).split()) / "encoder"
+    monkeypatch.setattr(guide.gezhi.data, "read", lambda name: folder if name == "minilm" else questions)
+    out = tmp_path / "finetune.json"
+    monkeypatch.setattr(sys, "argv", ["finetune.py", "--steps", "2", "--rows", "24", "--out", str(out)])
+    guide.main()
+    record = json.loads(out.read_text())
+    assert (record["steps"], record["rows"]) == (2, 24)
+    (run,) = record["runs"]
+    assert run["seed"] == 1000
+    for when in ("before", "after"):
+        assert -1 <= run[when]["spearman"] <= 1
+        assert 0 <= run[when]["accuracy"] <= 1
+    assert run["before"] != run["after"]
