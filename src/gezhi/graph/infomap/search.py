@@ -1,0 +1,132 @@
+"""Best of several trials, two-level or as a tree; what the public forms call."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass
+from importlib import import_module
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from joblib import Parallel, delayed, effective_n_jobs
+from scipy.sparse import csr_array
+from sklearn.utils import check_random_state
+
+from gezhi._checks import check_number, invalid
+from gezhi.graph.infomap.equation import Codelength, codelength, one_level_codelength, path_levels
+from gezhi.graph.infomap.flow import Flow, stationary_flow
+from gezhi.graph.infomap.graphs import Floats, Graph, Ints
+
+TOLERANCE = 1e-5  # of the code without modules: a tuning step that gains less ends a trial
+
+
+class SlowSearchWarning(UserWarning):
+    """The search runs as plain Python, some hundred times slower. Remedy: install numba."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is searched for, how often, and in which walk."""
+
+    two_level: bool
+    n_trials: int
+    teleportation: float
+    recorded: bool
+    teleport_to: str
+    markov_time: float
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """A partition and its code; the attributes of `InfomapClustering` without the underscore."""
+
+    labels: Ints
+    tree: list[tuple[int, ...]]
+    codelength: Codelength
+    flow: Floats
+    module_flow: Floats
+
+
+def find_modules(graph: Graph, settings: Settings, random_state: Any, n_jobs: int | None) -> Found:
+    """The shortest code of `n_trials` searches; of equals the first."""
+    check_number("n_trials", settings.n_trials, at_least=1)
+    flow = stationary_flow(graph, settings.teleportation, settings.recorded, settings.teleport_to, settings.markov_time)
+    seeds = _seeds(int(settings.n_trials), random_state)
+    jobs = 1 if n_jobs in (1, None) else effective_n_jobs(n_jobs)
+    parts = np.array_split(seeds, min(len(seeds), jobs)) if jobs > 1 else [seeds]
+    kernels = import_module("gezhi.graph.infomap.kernels")  # only now, so that all else works without numba
+    if not hasattr(kernels.best_of, "py_func"):
+        warnings.warn("numba is not installed: the search runs as plain Python, some hundred times slower. Run: "
+                      "pip install 'gezhi[graph]'", SlowSearchWarning, stacklevel=4)  # fmt: skip
+    net, tolerance = network(flow), TOLERANCE * math.log(2) * one_level_codelength(flow.p)
+
+    def best(part: Ints) -> tuple[float, Any]:
+        if settings.two_level:
+            return kernels.best_of(net, part, tolerance)  # type: ignore[no-any-return]
+        search_tree = import_module("gezhi.graph.infomap.multilevel").search_tree
+        trees = [
+            search_tree(net, kernels.best_of(net, part[i : i + 1], tolerance)[1], int(s)) for i, s in enumerate(part)
+        ]
+        return shortest(trees, kernels.GAIN)
+
+    found = [best(seeds)] if len(parts) == 1 else Parallel(n_jobs=n_jobs, prefer="threads")(map(delayed(best), parts))
+    return _described(flow, shortest(found, kernels.GAIN)[1])
+
+
+def _seeds(n_trials: int, random_state: Any) -> Ints:
+    """One for each trial; more trials begin with the same ones."""
+    if isinstance(random_state, Integral):
+        return np.random.default_rng(int(random_state)).integers(1, 2**31 - 1, n_trials)
+    return np.asarray(check_random_state(random_state).randint(1, 2**31 - 1, n_trials, dtype=np.int64))
+
+
+def shortest(found: list[tuple[float, Any]], gain: float) -> tuple[float, Any]:
+    """The first of those that only rounding makes longer than the least: the same however trials are shared out."""
+    least = min(length for length, _ in found)
+    return next(pair for pair in found if pair[0] <= least + gain)
+
+
+def network(flow: Flow) -> Any:
+    """The search's view of a flow: both directions of a link in one number."""
+    links = flow.links
+    both = links if flow.symmetric else links + links.T.tocsr()
+    weight = both.data * 2 if flow.symmetric else both.data
+    if len(weight) and not weight.min() > 0:
+        both = csr_array((weight, both.indices, both.indptr), shape=both.shape)
+        both.eliminate_zeros()
+        weight = both.data
+    if len(flow.p) >= 2**31 - 1:
+        raise invalid("graph", "have fewer than 2³¹ nodes", len(flow.p))
+    node = np.zeros((len(flow.p), 6))
+    node[:, 0], node[:, 3], node[:, 4], node[:, 5] = flow.p, flow.sent, flow.landing, 1.0
+    node[:, 1] = links.sum(axis=1)
+    node[:, 2] = np.bincount(links.indices, weights=links.data, minlength=len(flow.p))
+    shape = import_module("gezhi.graph.infomap.networks").Network
+    start, target = both.indptr.astype(np.int64), both.indices.astype(np.int32)
+    return shape(start, target, weight, node, float(flow.sent.sum()), 0.0, False)
+
+
+def _described(flow: Flow, found: Any) -> Found:
+    if isinstance(found, list):
+        numbers = {path: i for i, path in enumerate(sorted(set(found)))}
+        labels = np.array([numbers[path] for path in found], dtype=np.int64)
+        return Found(labels, found, codelength(flow, path_levels(found)), flow.p, _sums(labels, flow.p))
+    labels = _by_flow(found, flow.p)
+    tree: list[tuple[int, ...]] = [(i,) for i in labels.tolist()]
+    return Found(labels, tree, codelength(flow, [labels]), flow.p, _sums(labels, flow.p))
+
+
+def _by_flow(label: Any, p: Floats) -> Ints:
+    """Modules numbered by falling flow (equals: by their first node)."""
+    rate = np.bincount(label, weights=p)
+    rank = np.empty(len(rate), dtype=np.int64)
+    first = np.full(len(rate), len(label))
+    np.minimum.at(first, label, np.arange(len(label)))
+    rank[np.lexsort((first, -rate.round(12)))] = np.arange(len(rate))
+    return np.asarray(rank[label])
+
+
+def _sums(labels: Ints, p: Floats) -> Floats:
+    return np.asarray(np.bincount(labels, weights=p), dtype=np.float64)
