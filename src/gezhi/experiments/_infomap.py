@@ -88,12 +88,15 @@ class LFR:
 
 @lru_cache(maxsize=1)
 def lfr(case: LFR, seed: int) -> Known:
-    """The benchmark graph without self-loops; a seed that gives none within 2000 tries is replaced by a fixed next."""
+    """The benchmark graph without self-loops; a seed that gives none within 2000 tries is replaced by a fixed next.
+
+    A community of all nodes is excluded: networkx would look for a node outside it forever.
+    """
     for generator in range(seed, seed + 50 * RETRY, RETRY):
         try:
             graph = nx.LFR_benchmark_graph(
                 case.nodes, case.power, 1.5, case.mixing, average_degree=case.degree, max_degree=case.max_degree,
-                min_community=20, max_community=case.max_community or case.nodes, seed=generator, max_iters=2000,
+                min_community=20, max_community=case.max_community or case.nodes - 20, seed=generator, max_iters=2000,
             )  # fmt: skip
         except nx.ExceededMaxIterations:
             continue
