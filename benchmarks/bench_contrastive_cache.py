@@ -34,15 +34,14 @@ class Sentences(nn.Sequential):
         return {"sentence_embedding": super().forward(features["input_ids"])}
 
 
-def gradient(encoder: nn.Module, step: Callable[[], object]) -> Tensor:
-    encoder.zero_grad()
-    step()
-    return torch.cat([p.grad.flatten() for p in encoder.parameters()])
-
-
 def clean(encoder: nn.Module, step: Callable[[], object]) -> None:
     encoder.zero_grad()
     step()
+
+
+def gradient(encoder: nn.Module, step: Callable[[], object]) -> Tensor:
+    clean(encoder, step)
+    return torch.cat([p.grad.flatten() for p in encoder.parameters()])
 
 
 def steps(encoder: nn.Module, rows: int, peer: bool) -> dict[str, Callable[[], object]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 from _bench import Benchmark, arguments
@@ -11,6 +10,7 @@ options = arguments()
 
 import torch
 
+from gezhi.experiments._cosent import by_matrix as matrix_loss
 from gezhi.lab.clock import peak_bytes
 from gezhi.losses import CoSENTLoss, cosent_loss
 
@@ -28,10 +28,8 @@ cosent_loss(scores, labels, scale={SCALE}).backward()
 
 
 def by_matrix(scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """The quadratic form, with a mask of -inf."""
-    scaled = scores * SCALE
-    excess = (scaled - scaled[:, None]).masked_fill(labels >= labels[:, None], -math.inf)
-    return torch.cat([scaled.new_zeros(1), excess.flatten()]).logsumexp(0)
+    """The quadratic form."""
+    return matrix_loss(scores * SCALE, labels)
 
 
 def by_sorting(scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -99,10 +97,7 @@ def against_sentence_transformers(bench: Benchmark, pairs: int) -> None:
 
 def memory(bench: Benchmark) -> None:
     """Peak of a fresh process, what torch itself takes included."""
-    peak = peak_bytes(STEP)
-    name = f"{MANY} pairs: peak resident memory : 1 GB"
-    bench.ratios[name] = peak / GIGABYTE
-    bench.bars[name] = {"value": peak / GIGABYTE, "at_most": 1.0, "holds": peak <= GIGABYTE}
+    bench.ratio(f"{MANY} pairs: peak resident memory : 1 GB", [peak_bytes(STEP)], [GIGABYTE], at_most=1.0)
     bench.notes.append(f"the matrix of {MANY} pairs alone would take {4 * MANY**2 / GIGABYTE:.0f} GB")
 
 
