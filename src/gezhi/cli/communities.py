@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -77,12 +78,20 @@ class Result:
 
     @property
     def modules(self) -> int:
-        return len(set(self.tree))
+        return int(self.labels.max()) + 1
 
+    @cached_property
     def paths(self) -> list[str]:
         """Each node's modules from the root down, counted from 1: `2:1`."""
         return [":".join(str(number + 1) for number in path) for path in self.tree]
 
+    @cached_property
+    def names(self) -> list[str]:
+        """The path of each module, by its label."""
+        found = dict(zip(self.labels.tolist(), self.paths, strict=True))
+        return [found[i] for i in range(len(found))]
+
+    @cached_property
     def summary(self) -> dict[str, Any]:
         return {
             "name": self.edges.name,
@@ -115,7 +124,7 @@ def run_and_print(request: Request, as_json: bool) -> None:
         with Console(stderr=True).status("drawing"):
             write_atomically(request.plot, page(result))
     if as_json:
-        echo_json(result.summary())
+        echo_json(result.summary)
     elif not request.output:
         sys.stdout.write(as_csv(result))
     files = [path for path in (request.output, request.plot) if path]
@@ -193,22 +202,22 @@ def as_csv(result: Result) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("node", "module"))
-    writer.writerows(zip(result.edges.nodes, result.paths(), strict=True))
+    writer.writerows(zip(result.edges.nodes, result.paths, strict=True))
     return text.getvalue()
 
 
 def as_json(result: Result) -> str:
     """The summary, and every node with its module and flow."""
-    rows = zip(result.edges.nodes, result.paths(), result.flow.tolist(), strict=True)
+    rows = zip(result.edges.nodes, result.paths, result.flow.tolist(), strict=True)
     nodes = [{"node": node, "module": path, "flow": flow} for node, path, flow in rows]
-    return json.dumps({**result.summary(), "communities": nodes}, ensure_ascii=False, indent=1) + "\n"
+    return json.dumps({**result.summary, "communities": nodes}, ensure_ascii=False, indent=1) + "\n"
 
 
 def as_tree(result: Result) -> str:
     """Infomap's .tree: path, flow, name and number of each node, those of a module by falling flow."""
     names = [name.replace('"', "'") for name in result.edges.nodes]
     order = sorted(range(len(names)), key=lambda a: (result.tree[a], -result.flow[a], a))
-    paths, lines, rank, before = result.paths(), [], 0, ""
+    paths, lines, rank, before = result.paths, [], 0, ""
     for a in order:
         rank = rank + 1 if paths[a] == before else 1
         before = paths[a]
@@ -223,7 +232,7 @@ FORMS = {".csv": as_csv, ".json": as_json, ".tree": as_tree}
 
 def sentence(result: Result, files: list[Path]) -> str:
     """What was found, for a person."""
-    s = result.summary()
+    s = result.summary
     found = f"{s['modules']} module{'' if s['modules'] == 1 else 's'}"
     found += f" on {s['levels']} levels" if s["levels"] > 2 else ""
     bits = f"{s['codelength']:.6f} bits (one module: {s['one_level_codelength']:.6f})"

@@ -56,7 +56,7 @@ def page(result: Result) -> str:
     colour = colours(picture)
     content = {
         "name": result.edges.name,
-        "summary": result.summary(),
+        "summary": result.summary,
         "picture": picture,
         "width": f"{WIDTH:g}",
         "height": f"{HEIGHT:g}",
@@ -85,7 +85,7 @@ def merged(source: Ints, target: Ints, weight: Floats, n: int) -> tuple[Ints, In
 def of_nodes(result: Result) -> Picture:
     edges = result.edges
     source, target, weight = merged(edges.source, edges.target, edges.weight, len(edges.nodes))
-    paths = result.paths()
+    paths = result.paths
     titles = [
         f"{name}: module {paths[a]}, {100 * result.flow[a]:.2g} % of the flow" for a, name in enumerate(edges.nodes)
     ]
@@ -101,16 +101,11 @@ def of_modules(result: Result) -> Picture:
     a, b = number[result.labels[result.edges.source]], number[result.labels[result.edges.target]]
     both = (a >= 0) & (b >= 0)
     source, target, weight = merged(a[both], b[both], result.edges.weight[both], len(kept))
-    names = path_of_module(result)
+    names = result.names
     titles = [f"module {names[i]}: {size[i]} nodes, {100 * flow[i]:.2g} % of the flow" for i in kept]
     shown = Picture([names[i] for i in kept], flow[kept], np.arange(len(kept)), source, target, weight, titles, True)
     shown.left_out = len(flow) - len(kept)
     return strongest(shown)
-
-
-def path_of_module(result: Result) -> list[str]:
-    found = dict(zip(result.labels.tolist(), result.paths(), strict=True))
-    return [found[i] for i in range(len(found))]
 
 
 def strongest(picture: Picture) -> Picture:
@@ -219,7 +214,7 @@ def numbers(result: Result, picture: Picture) -> list[dict[str, Any]]:
     if picture.bubbles or (not crowded(picture) and result.modules <= COLOURS):
         return []
     found = []
-    for i, path in enumerate(path_of_module(result)):
+    for i, path in enumerate(result.names):
         x, y = np.median(picture.place[picture.module == i], axis=0)
         found.append({"x": f"{x:.1f}", "y": f"{y + 6:.1f}", "text": path})
     return found
@@ -266,7 +261,7 @@ def rows(result: Result, picture: Picture, colour: list[int]) -> list[dict[str, 
     """The legend: the modules of largest flow, their size, their flow, and their nodes of largest flow."""
     flow, size = np.bincount(result.labels, weights=result.flow), np.bincount(result.labels)
     shown = dict(zip(picture.names, picture.module.tolist(), strict=True)) if picture.bubbles else None
-    paths, found = path_of_module(result), []
+    paths, found = result.names, []
     for i in np.argsort(-flow, kind="stable")[: min(MOST_ROWS, len(colour))]:
         members = np.flatnonzero(result.labels == i)
         first = members[np.argsort(-result.flow[members], kind="stable")[:4]]
