@@ -75,6 +75,8 @@ class CoSENTLoss(_PooledLoss):
     Example: `SentenceTransformerTrainer(model, train_dataset=rows, loss=CoSENTLoss(model))`
     """
 
+    citation = COSENT
+
     def __init__(self, model: torch.nn.Module, scale: float = 20.0) -> None:
         super().__init__(model, losses.CoSENTLoss(scale))
 
@@ -84,10 +86,6 @@ class CoSENTLoss(_PooledLoss):
 
     def get_config_dict(self) -> dict[str, Any]:
         return {"scale": self.loss.scale}
-
-    @property
-    def citation(self) -> str:
-        return COSENT
 
 
 class InfoNCELoss(_PooledLoss):
@@ -103,6 +101,8 @@ class InfoNCELoss(_PooledLoss):
     | (anchor, positive, negative, ...) | none; all positives and negatives of the other rows are negatives too |
     """
 
+    citation = INFONCE
+
     def __init__(self, model: torch.nn.Module, temperature: float = 0.05) -> None:
         super().__init__(model, losses.InfoNCELoss(temperature, negatives="keys"))
 
@@ -114,10 +114,6 @@ class InfoNCELoss(_PooledLoss):
     def get_config_dict(self) -> dict[str, Any]:
         return {"temperature": self.loss.temperature}
 
-    @property
-    def citation(self) -> str:
-        return INFONCE
-
 
 class FlatNCELoss(InfoNCELoss):
     """InfoNCE without the positive in the denominator: every anchor keeps its full gradient.
@@ -127,6 +123,8 @@ class FlatNCELoss(InfoNCELoss):
         report: `"infonce"` logs the value of InfoNCE; `"log"` logs log ξ, which may be negative.
     """
 
+    citation = FLATNCE
+
     def __init__(
         self, model: torch.nn.Module, temperature: float = 0.05, report: Literal["log", "infonce"] = "infonce"
     ) -> None:
@@ -135,10 +133,6 @@ class FlatNCELoss(InfoNCELoss):
 
     def get_config_dict(self) -> dict[str, Any]:
         return {"temperature": self.loss.temperature, "report": self.loss.report}
-
-    @property
-    def citation(self) -> str:
-        return FLATNCE
 
 
 class MarginSoftmaxLoss(_PooledLoss):
@@ -154,6 +148,8 @@ class MarginSoftmaxLoss(_PooledLoss):
     |---|---|
     | (text) | class from 0 on |
     """
+
+    citation = MARGIN
 
     def __init__(
         self,
@@ -175,10 +171,6 @@ class MarginSoftmaxLoss(_PooledLoss):
     def get_config_dict(self) -> dict[str, Any]:
         return {"num_classes": len(self.loss.weight), "margin": named(self.loss.margin), "scale": self.loss.scale}
 
-    @property
-    def citation(self) -> str:
-        return MARGIN
-
 
 class CrossEncoderCoSENTLoss(torch.nn.Module):
     """CoSENT on the raw score of a `CrossEncoder` with one output (the third article).
@@ -191,6 +183,8 @@ class CrossEncoderCoSENTLoss(torch.nn.Module):
     |---|---|
     | (text, text) | how similar or relevant, any scale: only the order within a batch counts |
     """
+
+    citation = COSENT
 
     def __init__(self, model: Any, scale: float = 1.0) -> None:
         super().__init__()
@@ -209,10 +203,6 @@ class CrossEncoderCoSENTLoss(torch.nn.Module):
 
     def get_config_dict(self) -> dict[str, Any]:
         return {"scale": self.scale}
-
-    @property
-    def citation(self) -> str:
-        return COSENT
 
 
 def named(function: Any) -> str:

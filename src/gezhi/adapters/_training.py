@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
 from gezhi._checks import invalid
+from gezhi.training.contrastive_cache import ContrastiveCache
 
 
 class HostTrainer:
-    """What a mixin uses of the trainer beside it."""
+    """What a mixin uses of the trainer beside it, and what both mixins let a subclass set."""
 
+    chunk_size: int = 32
+    batch_norm: Literal["error", "allow"] = "error"
     accelerator: Any
     args: Any
     loss: Any
@@ -34,11 +37,24 @@ def begin_step(trainer: HostTrainer, model: Any, inputs: Mapping[str, Any]) -> d
     return prepared
 
 
-def cached_step(trainer: HostTrainer, cache: Callable[..., Any], inputs: Sequence[Any]) -> Tensor:
+def cached_step(
+    trainer: HostTrainer,
+    model: Any,
+    loss_fn: Callable[..., Tensor],
+    representation: Callable[[Any], Any],
+    inputs: Sequence[Any],
+) -> Tensor:
     """The trainer's accelerator goes back, through its loss scaler if it has one; accumulated batches are averaged."""
     share = getattr(trainer, "current_gradient_accumulation_steps", trainer.args.gradient_accumulation_steps)
     with trainer.accelerator.autocast():
-        procedure = cache(backward=lambda surrogate: trainer.accelerator.backward(surrogate / share))
+        procedure = ContrastiveCache(
+            model,
+            loss_fn,
+            chunk_size=trainer.chunk_size,
+            representation=representation,
+            batch_norm=trainer.batch_norm,
+            backward=lambda surrogate: trainer.accelerator.backward(surrogate / share),
+        )
         loss = procedure(*inputs)
     reported: Tensor = loss / share
     return reported

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 from torch import Tensor
 
@@ -16,7 +16,6 @@ from gezhi.adapters._sentence_losses import FlatNCELoss as FlatNCELoss
 from gezhi.adapters._sentence_losses import InfoNCELoss as InfoNCELoss
 from gezhi.adapters._sentence_losses import MarginSoftmaxLoss as MarginSoftmaxLoss
 from gezhi.adapters._training import HostTrainer, begin_step, cached_step
-from gezhi.training.contrastive_cache import ContrastiveCache
 
 
 class ContrastiveCacheTrainerMixin(HostTrainer):
@@ -39,8 +38,6 @@ class ContrastiveCacheTrainerMixin(HostTrainer):
     Errors: ValueError for losses that cache gradients themselves; those of `ContrastiveCache`.
     """
 
-    chunk_size: int = 32
-    batch_norm: Literal["error", "allow"] = "error"
     _embeddings: Sequence[Tensor] | None = None
 
     def collect_features(self, inputs: Mapping[str, Any]) -> tuple[list[dict[str, Any]], Tensor | None]:
@@ -58,15 +55,9 @@ class ContrastiveCacheTrainerMixin(HostTrainer):
                 fix = "Take the plain loss of the same name, without Cached."
                 raise invalid("loss", "leave the caching of gradients to the trainer", type(loss).__name__, fix)
         features, _ = self.collect_features(inputs)
-        cache = partial(
-            ContrastiveCache,
-            model,
-            partial(self._loss_of, model, inputs),
-            chunk_size=self.chunk_size,
-            representation=lambda output: output["sentence_embedding"],
-            batch_norm=self.batch_norm,
-        )
-        return cached_step(self, cache, [(_rows_alone(columns),) for columns in features])
+        columns = [(_rows_alone(rows),) for rows in features]
+        loss_fn = partial(self._loss_of, model, inputs)
+        return cached_step(self, model, loss_fn, lambda output: output["sentence_embedding"], columns)
 
     def _loss_of(self, model: Any, inputs: Mapping[str, Any], *embeddings: Tensor) -> Tensor:
         """The trainer's loss as a function of embeddings: the model only hands over what its features hold."""

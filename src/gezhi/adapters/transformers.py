@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,7 +18,6 @@ from gezhi._checks import check_number, invalid, require
 from gezhi.adapters._training import HostTrainer, begin_step, cached_step
 from gezhi.nn.attention import Mask
 from gezhi.nn.entropy_scale import entropy_invariant_scale
-from gezhi.training.contrastive_cache import ContrastiveCache
 
 ENTROPY_SCALE = "gezhi_entropy_scale"
 
@@ -134,9 +133,6 @@ class ContrastiveCacheTrainerMixin(HostTrainer):
         `ContrastiveCache`.
     """
 
-    chunk_size: int = 32
-    batch_norm: Literal["error", "allow"] = "error"
-
     def contrastive_loss(self, representations: Sequence[Tensor], inputs: Mapping[str, Any]) -> Tensor:
         """The loss of a batch, by its representations, one for each input; labels stand in `inputs`."""
         raise NotImplementedError("contrastive_loss must be defined: return a scalar from the representations.")
@@ -164,12 +160,4 @@ class ContrastiveCacheTrainerMixin(HostTrainer):
         def loss_fn(*representations: Tensor) -> Tensor:
             return self.contrastive_loss(representations, inputs)
 
-        cache = partial(
-            ContrastiveCache,
-            model,
-            loss_fn,
-            chunk_size=self.chunk_size,
-            representation=self.representation,
-            batch_norm=self.batch_norm,
-        )
-        return cached_step(self, cache, self.contrastive_inputs(inputs))
+        return cached_step(self, model, loss_fn, self.representation, self.contrastive_inputs(inputs))
