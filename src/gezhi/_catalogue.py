@@ -13,7 +13,7 @@ from pathlib import Path
 from gezhi._checks import invalid
 
 PACKAGE = Path(__file__).parent
-FIELD = re.compile(r"^(Title|Tags|Articles|Page|Notation): +(.+?)$(?=\n[A-Z][a-z]+:|\Z|\n\n)", re.M | re.S)
+FIELD = re.compile(r"^(Title|Also|Tags|Articles|Page|Notation): +(.+?)$(?=\n[A-Z][a-z]+:|\Z|\n\n)", re.M | re.S)
 NOT_WINGS = {"adapters", "cli", "data", "experiments", "lab"}
 
 
@@ -30,6 +30,7 @@ class Method:
     articles: tuple[str, ...]
     notation: str
     public: tuple[str, ...]
+    aliases: tuple[str, ...] = ()
 
     @property
     def page(self) -> str:
@@ -88,6 +89,7 @@ def _method(path: Path, wing: str) -> Method:
         articles=tuple(article.strip() for article in re.split(r";\s+|\n", fields["Articles"]) if article.strip()),
         notation=" ".join(fields.get("Notation", "").split()),
         public=tuple(sorted(_all(tree))),
+        aliases=tuple(alias.strip(" .\n") for alias in fields.get("Also", "").split(",") if alias.strip()),
     )
 
 
@@ -98,14 +100,22 @@ def _all(tree: ast.Module) -> list[str]:
     return []
 
 
-def find(stem: str) -> Method:
-    """The method of this stem; ValueError suggests the nearest one."""
+def find(name: str) -> Method:
+    """The method of this stem or alias, however it is spelt; ValueError suggests the nearest one."""
     known = methods()
-    if stem in known:
-        return known[stem]
-    near = difflib.get_close_matches(stem, known, n=1, cutoff=0.4)
-    hint = f"Did you mean {near[0]!r}?" if near else "`gezhi list` shows all."
-    raise invalid("METHOD", "be a known method", repr(stem), hint)
+    asked = _spelt(name)
+    for method in known.values():
+        if asked in map(_spelt, (method.stem, *method.aliases)):
+            return method
+    names = {_spelt(alias): alias for method in known.values() for alias in (method.stem, *method.aliases)}
+    near = difflib.get_close_matches(asked, names, n=1, cutoff=0.4)
+    hint = f"Did you mean {names[near[0]]!r}?" if near else "`gezhi list` shows all."
+    raise invalid("METHOD", "be a known method", repr(name), hint)
+
+
+def _spelt(name: str) -> str:
+    """A name without what people spell in several ways."""
+    return re.sub(r"[-_ ]", "", name.casefold())
 
 
 def pages() -> Path:
@@ -118,6 +128,11 @@ def reference() -> Path:
     return _shipped("_reference", "docs/results")
 
 
+def names() -> Path:
+    """The file of Chinese names of arms, cases and metrics: in the wheel, or in the repository."""
+    return _shipped("_names.zh.toml", "docs/names.zh.toml")
+
+
 def _shipped(inside: str, outside: str) -> Path:
     packed = PACKAGE / inside
-    return packed if packed.is_dir() else PACKAGE.parents[1] / outside
+    return packed if packed.exists() else PACKAGE.parents[1] / outside

@@ -9,7 +9,7 @@ from typing import Any
 
 from lab_toys.calls import note
 
-from gezhi.lab import Claim, Experiment, Study, better, exponent, inside, lower, ratio, same
+from gezhi.lab import Experiment, Study, better, exponent, inside, lower, ratio, same
 
 STEP = 0.01
 SPREAD = STEP * math.sqrt(2.5)  # standard deviation of five neighbouring steps
@@ -49,11 +49,6 @@ def score(arm: Arm, level: float, seed: int, _: Any) -> Mapping[str, float]:
     return {"score": math.nan if seed == arm.breaks_at else value}
 
 
-def claim(name: str, *tests: Any) -> Claim:
-    """A claim whose sentence does not matter."""
-    return Claim(name, f"The claim {name} holds.", f"论断 {name} 成立。", tests)
-
-
 def gain(arm: str) -> Any:
     return better("score", arm, than="base", by=0.02)
 
@@ -65,22 +60,20 @@ SEEDS = Study(
     ARMS,
     {"toy": 1000.0},
     {"smoke": None, "quick": None, "full": None},
-    claims=(
-        claim("true", TRUE),
-        claim("true and same", same("score", "null", than="base", within=0.02)),
-        claim("null", gain("null")),
-        claim("reversed", REVERSED),
-        claim("truly lower", lower("score", "reversed", than="base", by=0.02)),
-        claim("on the margin", OPEN),
-        claim("open", gain("near the margin")),
-        claim("without variance", gain("without variance")),
-        claim("broken", gain("broken")),
-        claim("both true", TRUE, lower("score", "reversed", than="base", by=0.02)),
-        claim("one open", TRUE, OPEN),
-        claim("one reversed", TRUE, OPEN, REVERSED),
-    ),
-    units={"score": "%"},
-    scope=("a ladder", "一架梯子"),
+    claims={
+        "true": TRUE,
+        "true and same": same("score", "null", than="base", within=0.02),
+        "null": gain("null"),
+        "reversed": REVERSED,
+        "truly lower": lower("score", "reversed", than="base", by=0.02),
+        "on the margin": OPEN,
+        "open": gain("near the margin"),
+        "without variance": gain("without variance"),
+        "broken": gain("broken"),
+        "both true": (TRUE, lower("score", "reversed", than="base", by=0.02)),
+        "one open": (TRUE, OPEN),
+        "one reversed": (TRUE, OPEN, REVERSED),
+    },
 )
 
 
@@ -95,11 +88,11 @@ TREND = Study(
     {"linear": 1.0, "quadratic": 2.0, "zero": 0.0},
     {"n = 10": 10.0, "n = 100": 100.0, "n = 1000": 1000.0},
     {"quick": 3.0},
-    claims=(
-        claim("quadratic", exponent("cost", "quadratic", 1.9, 2.1)),
-        claim("not linear", exponent("cost", "quadratic", high=1.5)),
-        claim("no logarithm", exponent("cost", "zero", high=1.5)),
-    ),
+    claims={
+        "quadratic": exponent("cost", "quadratic", 1.9, 2.1),
+        "not linear": exponent("cost", "quadratic", high=1.5),
+        "no logarithm": exponent("cost", "zero", high=1.5),
+    },
 )
 
 
@@ -113,11 +106,11 @@ RATIO = Study(
     {"slow": 30.0, "fast": 1.0},
     {"toy": None},
     {"quick": None},
-    claims=(
-        claim("ten times", ratio("seconds", "slow", over="fast", at_least=10)),
-        claim("at most ten times", ratio("seconds", "slow", over="fast", at_most=10)),
-        claim("thirty times", ratio("seconds", "slow", over="fast", at_least=30)),
-    ),
+    claims={
+        "ten times": ratio("seconds", "slow", over="fast", at_least=10),
+        "at most ten times": ratio("seconds", "slow", over="fast", at_most=10),
+        "thirty times": ratio("seconds", "slow", over="fast", at_least=30),
+    },
 )
 
 
@@ -131,14 +124,14 @@ EXACT = Study(
     {"good": 1e-14, "bad": 1e-2, "infinite": math.inf, "undefined": math.nan},
     {"toy": None},
     {"smoke": None, "quick": None},
-    claims=(
-        claim("exactly true", inside("error", "good", high=1e-12)),
-        claim("exactly false", inside("error", "bad", high=1e-12)),
-        claim("infinite", inside("error", "infinite", low=1.0)),
-        claim("undefined", inside("error", "undefined", high=1.0)),
-        claim("both errors", inside("error", "good", high=1e-12), inside("error", "bad", high=1e-12)),
-    ),
+    claims={
+        "exactly true": inside("error", "good", high=1e-12),
+        "exactly false": inside("error", "bad", high=1e-12),
+        "infinite": inside("error", "infinite", low=1.0),
+        "undefined": inside("error", "undefined", high=1.0),
+        "both errors": (inside("error", "good", high=1e-12), inside("error", "bad", high=1e-12)),
+    },
     varies="nothing",
 )
 
-EXPERIMENT = Experiment("Does the judge see what was planted?", (SEEDS, TREND, RATIO, EXACT), zh={"toy": "玩具"})
+EXPERIMENT = Experiment("Does the judge see what was planted?", (SEEDS, TREND, RATIO, EXACT), units={"score": "%"})

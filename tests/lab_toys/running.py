@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from gezhi.lab.record import ClaimResult, Record
-from gezhi.lab.results import record_of
+from gezhi.lab.results import measured_of
 from gezhi.lab.run import Outcome, Plan, execute
+from gezhi.lab.verdicts import CaseResult, ClaimResult, Record, record_of
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,17 @@ class Run:
 
     @property
     def claims(self) -> dict[str, ClaimResult]:
-        """The claims by id, with their case where there are several."""
-        return {claim.key: claim for _, claim in self.record.claims()}
+        """The claims by id."""
+        return {claim.id: claim for _, claim in self.record.claims()}
+
+    @property
+    def cases(self) -> dict[str, CaseResult]:
+        """Each claim's case by `id` or, where there are several, by `id@case`."""
+        return {
+            claim.id if claim.single else f"{claim.id}@{case.case}": case
+            for claim in self.claims.values()
+            for case in claim.cases
+        }
 
     @property
     def notes(self) -> list[str]:
@@ -40,4 +49,5 @@ def run_toys(home: Path, *toys: str, folder: Path | None = None, **asked: object
     plan = Plan([f"lab_toys.{toy}" for toy in toys], folder or home, **asked)  # type: ignore[arg-type]
     events: list[tuple[str, str]] = []
     outcome = execute(plan, lambda kind, text: events.append((kind, text)))
-    return Run(plan, record_of(plan, outcome, "a test", {}), outcome, events)
+    record = record_of([measured_of(stem, plan, outcome, "a test") for stem in plan.stems])
+    return Run(plan, record, outcome, events)

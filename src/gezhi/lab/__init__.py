@@ -4,23 +4,26 @@ from gezhi._checks import require
 
 require("pydantic", "lab")
 
-from gezhi.lab.claims import Claim, better, exponent, inside, lower, ratio, same  # noqa: E402
+from gezhi.lab.claims import at, better, exponent, inside, lower, ratio, same  # noqa: E402
 from gezhi.lab.clock import best_of  # noqa: E402
 from gezhi.lab.figures import Dots, Lines, Profile  # noqa: E402
-from gezhi.lab.study import Experiment, Study  # noqa: E402
+from gezhi.lab.study import Experiment, Study, every, itself, two_thirds  # noqa: E402
 
 __all__ = [
-    "Claim",
     "Dots",
     "Experiment",
     "Lines",
     "Profile",
     "Study",
+    "at",
     "best_of",
     "better",
+    "every",
     "exponent",
     "inside",
+    "itself",
     "lower",
     "ratio",
     "same",
+    "two_thirds",
 ]

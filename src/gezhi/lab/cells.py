@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import importlib.metadata
-import importlib.util
 import json
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -18,14 +16,12 @@ import numpy as np
 
 from gezhi._checks import invalid
 from gezhi.data import load
+from gezhi.lab.reach import PROTOCOL, reach
 from gezhi.lab.record import write_atomically
-from gezhi.lab.study import experiment_module
+from gezhi.lab.study import Study, experiment_module, load_experiment
 
-PROTOCOL = 1  # raise it when seeding or bookkeeping changes what a cell holds
 FIELDS = {"metrics", "seconds", "evaluations", "parameters"}  # of a cell
 PACKAGES = ("numpy", "scipy", "scikit-learn", "torch", "transformers")
-ONLY_WORDS = {"claims", "figures", "units", "scope", "zh"}  # keywords of a study that no measurement depends on
-ALL_WORDS = {"Claim", "Dots", "Lines", "Profile"}  # of the lab: what they are given names or judges, never measures
 
 
 @dataclass(frozen=True)
@@ -62,7 +58,10 @@ def sha256(path: Path) -> str:
 
 @dataclass(frozen=True)
 class Job:
-    """The arms of one (study, case, seed), by names alone: a worker imports the experiment itself."""
+    """The arms of one (study, case, seed), by names alone: a worker imports the experiment itself.
+
+    `shorter`: at two thirds of the steps.
+    """
 
     stem: str
     study: str
@@ -72,23 +71,52 @@ class Job:
     arms: tuple[str, ...]
     data: Data | None
     folder: str
+    shorter: bool = False
+
+    @property
+    def posed(self) -> Study:
+        return load_experiment(self.stem).study(self.study)
+
+    @property
+    def size(self) -> Any:
+        """What `measure` receives."""
+        study = self.posed
+        size = study.size(self.budget, self.case)
+        return study.trains(size) if self.shorter and study.trains else size
 
     def path(self, arm: str) -> Path:
         """Where the cell of this arm lies."""
         return Path(self.folder) / "cells" / self.stem / f"{self.key(arm)}.json"
 
     def key(self, arm: str) -> str:
-        from gezhi.lab.study import load_experiment
-
-        experiment = load_experiment(self.stem)
-        study = experiment.study(self.study)
-        known = versions(*experiment.packages)
-        parts = [PROTOCOL, fingerprint(self.stem), known, self.study, self.case, arm, self.seed, self.budget]
+        study, experiment = self.posed, load_experiment(self.stem)
+        code = arm_code(self.stem, self.study, arm, self.case if self.data is None else None)
+        parts = [PROTOCOL, code, reach(self.size, own=top(self.stem)), versions(*experiment.packages)]
+        parts += [self.study, self.case, arm, self.seed]
         if self.data:
             parts += [self.data.sha256, self.data.label]
-        if study.alone:
-            parts += [cpu(), study.threads]
+        if study.timed:
+            parts += [cpu(), study.threads, study.repeats]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+
+
+@lru_cache(maxsize=4096)
+def arm_code(stem: str, study_name: str, arm: str, case: str | None) -> str:
+    """Hash of what an arm in a case reaches; the words of claims are not reached."""
+    study = load_experiment(stem).study(study_name)
+    return reach(study.measure, study.arms[arm], None if case is None else study.cases[case], own=top(stem))
+
+
+def study_code(stem: str, study_name: str, budget: str) -> str:
+    """Hash of what a whole study reaches at a budget."""
+    study = load_experiment(stem).study(study_name)
+    cases = {case: study.cases[case] for case in study.asked_cases(budget)}
+    return reach(PROTOCOL, study.measure, study.arms, cases, study.sizes.get(budget), own=top(stem))[:16]
+
+
+def top(stem: str) -> str:
+    """The top package of an experiment."""
+    return experiment_module(stem).partition(".")[0]
 
 
 def write(path: Path, cell: Mapping[str, Any]) -> None:
@@ -102,7 +130,7 @@ def read(path: Path) -> dict[str, Any] | None:
         cell = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"damaged result {path.name}: {error}") from None
     if not isinstance(cell, dict) or not set(cell) >= FIELDS or not isinstance(cell["metrics"], dict):
         raise ValueError(f"damaged result {path.name}: no metrics in it")
@@ -110,98 +138,14 @@ def read(path: Path) -> dict[str, Any] | None:
 
 
 def plain(metric: str, value: Any) -> float | list[float]:
-    """A metric as JSON holds it: a number, or one a test item."""
+    """A metric as JSON holds it: a number, or one a test row."""
     array = np.asarray(value)
     if array.dtype.kind not in "biuf" or array.ndim > 1:
         found = f"{array.dtype} of shape {array.shape}" if array.ndim else f"{value!r} ({type(value).__name__})"
-        must = "be a number, or a list of one number per test item"
+        must = "be a number, or a list of one number per test row"
         raise invalid(f"metric {metric!r} of measure", must, found, kind=TypeError)
     numbers: float | list[float] = array.astype(float).tolist()
     return numbers
-
-
-@lru_cache(maxsize=64)
-def fingerprint(stem: str) -> str:
-    """Hash of the experiment and of every gezhi module it can reach; docstrings and claims do not count."""
-    name = experiment_module(stem)
-    reached = _reach(name, {name.partition(".")[0], "gezhi"}, {})
-    return hashlib.sha256(json.dumps(reached, sort_keys=True).encode()).hexdigest()
-
-
-def _reach(name: str, own: set[str], seen: dict[str, str]) -> dict[str, str]:
-    """Hash of each module that `name` leads to, other packages and the lab left out."""
-    is_lab = name.startswith("gezhi.lab") and name != "gezhi.lab.clock"
-    if name in seen or is_lab or name.partition(".")[0] not in own:
-        return seen
-    tree = _source(name)
-    if tree is not None:
-        seen[name] = hashlib.sha256(ast.dump(_measured(tree)).encode()).hexdigest()
-        for target in _imports(name, tree, own):
-            _reach(target, own, seen)
-    return seen
-
-
-def _imports(name: str, tree: ast.AST, own: set[str]) -> Iterator[str]:
-    """Modules that the imports of a module lead to; a name of a package leads to the module that defines it."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            module = _absolute(node, name)
-            yield from (_defining(module, alias.name) for alias in node.names if module.partition(".")[0] in own)
-
-
-def _absolute(node: ast.ImportFrom, name: str) -> str:
-    """The module that an import inside module `name` takes from."""
-    spec = importlib.util.find_spec(name) if node.level else None
-    return importlib.util.resolve_name("." * node.level + (node.module or ""), spec.parent if spec else None)
-
-
-def _defining(module: str, name: str) -> str:
-    if _source(f"{module}.{name}") is not None:
-        return f"{module}.{name}"
-    tree = _source(module)
-    for node in ast.walk(tree) if tree else ():
-        if isinstance(node, ast.ImportFrom):
-            for alias in node.names:
-                if (alias.asname or alias.name) == name:
-                    return _defining(_absolute(node, module), alias.name)
-    return module
-
-
-@lru_cache(maxsize=512)
-def _source(name: str) -> ast.Module | None:
-    try:
-        spec = importlib.util.find_spec(name)
-    except (ModuleNotFoundError, ValueError):
-        return None
-    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
-        return None
-    return ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
-
-
-def _measured(tree: ast.Module) -> ast.Module:
-    """The module without docstrings and without what the lab is given only to name or to judge."""
-    tree = ast.parse(ast.unparse(tree))
-    lab = _names_of_the_lab(tree)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in lab:
-            called = lab[node.func.id]
-            node.args = [] if called in ALL_WORDS else node.args
-            node.keywords = [k for k in node.keywords if called not in ALL_WORDS and k.arg not in ONLY_WORDS]
-        body = getattr(node, "body", None)
-        if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
-            first = body[0].value
-            if isinstance(first, ast.Constant) and isinstance(first.value, str):
-                body.pop(0)
-    return tree
-
-
-def _names_of_the_lab(tree: ast.Module) -> dict[str, str]:
-    """What a module imports from the lab, by the name it has there."""
-    imports = (node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom))
-    from_lab = (node for node in imports if (node.module or "").startswith("gezhi.lab"))
-    return {alias.asname or alias.name: alias.name for node in from_lab for alias in node.names}
 
 
 @lru_cache(maxsize=64)

@@ -20,6 +20,10 @@ class Number:
     than: str | None = None
     how: How = "value"
 
+    @property
+    def arms(self) -> tuple[str, ...]:
+        return (self.arm,) if self.than is None else (self.arm, self.than)
+
 
 @dataclass(frozen=True)
 class Test:
@@ -32,7 +36,7 @@ class Test:
     high: float = math.inf
 
     def __post_init__(self) -> None:
-        if not self.low < self.high and not self.low == self.high:
+        if not self.low <= self.high:
             raise invalid("low", "not exceed high", f"[{self.low}, {self.high}]")
         if not self.margins:
             raise invalid("low and high", "bound the claim on one side at least", f"[{self.low}, {self.high}]")
@@ -43,8 +47,36 @@ class Test:
         return [edge for edge in (self.low, self.high) if math.isfinite(edge)]
 
 
+@dataclass(frozen=True)
+class Claim:
+    """The tests that must all hold, and the cases it speaks of (None: every case, and the user's data)."""
+
+    tests: tuple[Test, ...]
+    cases: tuple[str, ...] | None = None
+
+    @property
+    def along_cases(self) -> bool:
+        """Whether it speaks of a trend over all cases instead of each one."""
+        return any(test.number.how == "exponent" for test in self.tests)
+
+
+Asked = Test | tuple[Test, ...] | Claim
+
+
+def as_claim(asked: Asked) -> Claim:
+    """A claim from what a study may be given: a test, several, or a claim."""
+    if isinstance(asked, Claim):
+        return asked
+    return Claim(asked if isinstance(asked, tuple) else (asked,))
+
+
+def at(cases: str | tuple[str, ...], *tests: Test) -> Claim:
+    """A claim about some of the cases alone."""
+    return Claim(tests, (cases,) if isinstance(cases, str) else cases)
+
+
 def better(metric: str, arm: str, *, than: str, by: float) -> Test:
-    """`arm` exceeds `than` by at least `by` (for metrics where more is better)."""
+    """`arm` exceeds `than` by at least `by` (for metrics where more is better); a negative `by` allows a small loss."""
     return Test(Number(metric, arm, than, "difference"), low=by)
 
 
@@ -73,34 +105,3 @@ def exponent(metric: str, arm: str, low: float = -math.inf, high: float = math.i
 def inside(metric: str, arm: str, low: float = -math.inf, high: float = math.inf) -> Test:
     """The metric itself lies in [low, high]: a rank, an error, an exact value."""
     return Test(Number(metric, arm), low, high)
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A sentence in two languages and the tests that decide it.
-
-    Args:
-        id: stable name, unique in the experiment.
-        en, zh: the sentence; it must be understood without its neighbours.
-        tests: one test, or several that must all hold.
-        at: the case it speaks of; None: it is judged in every case, and on the user's data.
-    """
-
-    id: str
-    en: str
-    zh: str
-    tests: Test | tuple[Test, ...]
-    at: str | None = None
-
-    def __post_init__(self) -> None:
-        if not self.all_tests:
-            raise invalid(f"tests of claim {self.id!r}", "hold a test", "none")
-
-    @property
-    def all_tests(self) -> tuple[Test, ...]:
-        return self.tests if isinstance(self.tests, tuple) else (self.tests,)
-
-    @property
-    def along_cases(self) -> bool:
-        """Whether it speaks of a trend over all cases instead of one case."""
-        return any(test.number.how == "exponent" for test in self.all_tests)

@@ -7,7 +7,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,16 +19,25 @@ def best_of(call: Callable[[], Any], repeats: int = 3) -> float:
     return min(_seconds(call) for _ in range(repeats))
 
 
-def interleaved(calls: dict[str, Callable[[], Any]], rounds: int = 5) -> dict[str, list[float]]:
+def interleaved(
+    calls: Mapping[str, Callable[[], Any]], rounds: int = 5, *, warm: bool = True
+) -> dict[str, list[float]]:
     """Seconds of each call in each round; a round runs every call once, so drift of the machine hits all alike."""
-    for call in calls.values():
+    for call in calls.values() if warm else ():
         call()
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for index in range(rounds):
-        names = list(calls) if index % 2 == 0 else list(reversed(calls))
+        names = list(calls)[:: 1 if index % 2 == 0 else -1]
         for name in names:
             seconds[name].append(_seconds(calls[name]))
     return seconds
+
+
+def fastest(calls: Mapping[str, Callable[[], Any]], repeats: int) -> tuple[dict[str, float], dict[str, Any]]:
+    """Seconds of the fastest of `repeats` calls of each, interleaved, and what the calls that warmed up returned."""
+    found = {name: call() for name, call in calls.items()}
+    seconds = interleaved(calls, repeats, warm=False)
+    return {name: min(times) for name, times in seconds.items()}, found
 
 
 def _seconds(call: Callable[[], Any]) -> float:

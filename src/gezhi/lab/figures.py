@@ -1,4 +1,4 @@
-"""What an experiment wants to show, and its drawing as static SVG."""
+"""What an experiment wants to show; captions are made of the names of metrics and claims, drawing is the report's."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ class Figure:
 
     Args:
         metric: drawn on the vertical (`Lines`, `Profile`) or horizontal (`Dots`) axis.
-        en, zh: caption: what is shown, never what was found (findings come from the claims' verdicts).
-        claims: ids of the claims whose region is shaded and whose verdicts head the caption.
+        claims: ids of the claims whose region is shaded; one id, or several.
         arms, cases: which ones, in this order; None: all.
     """
 
     metric: str
-    en: str
-    zh: str
-    claims: tuple[str, ...] = ()
+    claims: str | tuple[str, ...] = ()
     arms: tuple[str, ...] | None = None
     cases: tuple[str, ...] | None = None
     kind: ClassVar[str] = ""
+
+    @property
+    def claim_ids(self) -> tuple[str, ...]:
+        return (self.claims,) if isinstance(self.claims, str) else self.claims
 
 
 @dataclass(frozen=True)
@@ -46,11 +47,7 @@ class Lines(Figure):
 
 @dataclass(frozen=True)
 class Profile(Figure):
-    """A metric that is an array, over another array `x` of the same arm: an error along the real line, say.
-
-    Shaded: the regions of those named claims whose metric is a figure of this one by its name (`largest error` of
-    `error`).
-    """
+    """A metric that is an array, over another array `x` of the same arm: a score after each pass, say."""
 
     x: str = ""
     log: tuple[bool, bool] = (False, False)

@@ -1,21 +1,26 @@
-"""`result.json`: the record of a run, its schema, and the comparison of two."""
+"""The record of a run: measurements, one file a method. Verdicts are judged and sentences looked up when it is read."""
 
 from __future__ import annotations
 
 import json
 import math
+import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError
 
 from gezhi._checks import invalid
-from gezhi.lab.stats import Verdict
+from gezhi.lab.claims import Claim, How, Number, Test
+from gezhi.lab.study import Varies
 
-SCHEMA: Final = "gezhi.result/1"
+MEASURED: Final = "gezhi.measured/1"
+MOST_BYTES = 256 * 2**20  # of a record; those of all methods together stay far below
 RENEW = "Delete it and run gezhi again; what was measured is kept."
+STEM = re.compile(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)*")
 
 
 def _finite(value: Any) -> Any:
@@ -23,7 +28,41 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def _stem(value: str) -> str:
+    if not STEM.fullmatch(value):
+        raise ValueError(f"a method's stem is letters, digits and _, not {value[:40]!r}")
+    return value
+
+
 Finite = Annotated[float | None, BeforeValidator(_finite)]
+Stem = Annotated[str, AfterValidator(_stem)]
+
+
+def packed(values: Sequence[float]) -> Any:
+    """One number per test row: 0, 1 and NaN as the characters 0, 1 and -, others as numbers of six digits."""
+    if all(v in (0, 1) or math.isnan(v) for v in values):
+        return "".join("-" if math.isnan(v) else str(int(v)) for v in values)
+    return [float(f"{v:.6g}") if math.isfinite(v) else None for v in values]
+
+
+def _unpacked(value: Any) -> Any:
+    if isinstance(value, str):
+        if not re.fullmatch(r"[01-]*", value):
+            raise ValueError("rows of a 0/1 metric are the characters 0, 1 and -")
+        return [math.nan if c == "-" else float(c) for c in value]
+    if isinstance(value, list):
+        return [math.nan if v is None or not math.isfinite(v) else v for v in value]
+    return _finite(value)
+
+
+def _repacked(value: Any) -> Any:
+    return packed(value) if isinstance(value, list) else _finite(value)
+
+
+Replicate = Annotated[  # a number, or one per test row
+    float | list[float] | None, BeforeValidator(_unpacked), PlainSerializer(_repacked)
+]
+Levels = dict[str, dict[str, dict[str, list[Replicate]]]]  # case, arm, metric: one a seed
 
 
 class Model(BaseModel):
@@ -49,50 +88,46 @@ class Environment(Model):
     commit: str | None
 
 
-class TestResult(Model):
-    """One test of a claim, on the scale a person reads (a ratio, not its logarithm)."""
+class PosedTest(Model):
+    """A test as the experiment posed it."""
 
     metric: str
     arm: str
-    than: str | None
-    how: Literal["value", "difference", "ratio", "exponent"]
-    low: Finite
-    high: Finite
-    unit: str
-    verdict: Verdict
-    estimate: Finite
-    interval: tuple[Finite, Finite]
-    n: int
-    p: Finite
-    resolution: Finite
-    needs: int | None
-    over: Literal["seeds", "items"] = "seeds"  # what n and needs count
+    than: str | None = None
+    how: How = "value"
+    low: Finite = None
+    high: Finite = None
 
-
-class ClaimResult(Model):
-    """A claim in one case, with its verdict; `tests[deciding]` decided."""
-
-    id: str
-    text: str
-    text_zh: str
-    study: str
-    case: str | None
-    scope: Words
-    exact: bool
-    timed: bool
-    verdict: Verdict
-    reason: Words | None
-    estimate: Finite
-    interval: tuple[Finite, Finite] | None
-    deciding: int
-    level: float
-    q: Finite
-    weak: bool
-    tests: list[TestResult]
+    @classmethod
+    def of(cls, test: Test) -> PosedTest:
+        return cls(**vars(test.number), low=test.low, high=test.high)
 
     @property
-    def key(self) -> str:
-        return f"{self.id}@{self.case}" if self.case else self.id
+    def test(self) -> Test:
+        low = -math.inf if self.low is None else self.low
+        high = math.inf if self.high is None else self.high
+        return Test(Number(self.metric, self.arm, self.than, self.how), low, high)
+
+
+class Posed(Model):
+    """A claim's tests; `after`: posed or changed after the measurement."""
+
+    tests: list[PosedTest]
+    cases: list[str] | None = None
+    after: bool = False
+
+    @classmethod
+    def of(cls, claim: Claim, after: bool = False) -> Posed:
+        cases = None if claim.cases is None else list(claim.cases)
+        return cls(tests=[PosedTest.of(test) for test in claim.tests], cases=cases, after=after)
+
+    @property
+    def claim(self) -> Claim:
+        return Claim(tuple(t.test for t in self.tests), None if self.cases is None else tuple(self.cases))
+
+    def asks(self, claim: Claim) -> bool:
+        """Whether the claim is as it was posed."""
+        return self.claim == claim
 
 
 class Compute(Model):
@@ -103,117 +138,135 @@ class Compute(Model):
     parameters: float | None
 
 
-class StudyResult(Model):
-    """What was measured: `replicates[case][arm][metric]` holds one number (or profile) per seed."""
+class Drawn(Model):
+    """A figure as the experiment asked for it."""
+
+    kind: Literal["dots", "lines", "profile"]
+    metric: str
+    claims: list[str] = []
+    arms: list[str] | None = None
+    cases: list[str] | None = None
+    than: str | None = None
+    log: bool | tuple[bool, bool] = False
+    x: str = ""
+
+
+class MeasuredStudy(Model):
+    """What was measured, and what was asked of it.
+
+    Attributes:
+        levels: a number a seed, or one per test row; `shorter`: at two thirds of the steps, for the first seeds.
+        code: hash of everything that the figures depend on, as long as it is unchanged they need no new run.
+        reasons: why a case has no figures; the key "" stands for the whole study.
+    """
 
     name: str
-    varies: Literal["seed", "items", "both", "nothing"]
-    alone: bool
+    varies: Varies
+    timed: bool
     threads: int
+    repeats: int
     arms: list[str]
-    cases: list[str]
+    cases: dict[str, float | None]
     seeds: list[int]
     size: str
-    replicates: dict[str, dict[str, dict[str, list[Any]]]]
+    code: str
+    claims: dict[str, Posed]
+    figures: list[Drawn]
+    resolution: dict[str, float]
+    levels: Levels
+    shorter: Levels
     compute: dict[str, dict[str, Compute]]
-    reason: Words | None
+    reasons: dict[str, Words]
+
+    @property
+    def exact(self) -> bool:
+        return self.varies == "nothing" and not self.timed
 
 
-class MethodResult(Model):
-    """All claims and studies of one method."""
+class Measured(Model):
+    """All studies of one method in one run."""
 
-    stem: str
-    wing: str
-    title: Words
-    articles: list[str]
+    schema_: Literal["gezhi.measured/1"] = MEASURED
+    stem: Stem
     budget: Literal["smoke", "quick", "full"]
     seeds: int
-    looks: int
+    look: int
     data: str | None
     when: str
     seconds: float
-    environment: Environment
-    zh: dict[str, str]
-    claims: list[ClaimResult]
-    studies: list[StudyResult]
-
-
-class Record(Model):
-    """A run: every method with its claims, readable by other programs."""
-
-    model_config = ConfigDict(extra="forbid", populate_by_name=True)
-
-    schema_: Literal["gezhi.result/1"] = SCHEMA
-    environment: Environment
     command: str
-    methods: list[MethodResult]
+    environment: Environment
+    units: dict[str, str]
+    studies: list[MeasuredStudy]
 
-    def claims(self) -> Iterator[tuple[MethodResult, ClaimResult]]:
-        for method in self.methods:
-            for claim in method.claims:
-                yield method, claim
+    def posed(self) -> Iterator[tuple[MeasuredStudy, str, Posed]]:
+        for study in self.studies:
+            for name, posed in study.claims.items():
+                yield study, name, posed
 
     def dumps(self) -> str:
+        """JSON in which each arm's metric has a line, so that a change of one is seen as such."""
         content = self.model_dump(mode="json")
-        return json.dumps({"schema": content.pop("schema_"), **content}, ensure_ascii=False, indent=1, allow_nan=False)
+        text = json.dumps({"schema": content.pop("schema_"), **content}, ensure_ascii=False, indent=1, allow_nan=False)
+        return re.sub(r"\[\s+([^\[\]{}]*?)\s+\]", _on_one_line, text) + "\n"
 
 
-def save(record: Record, folder: Path) -> Path:
-    """Write `result.json` into the folder, whole or not at all."""
-    return write_atomically(folder / "result.json", record.dumps() + "\n")
+def _on_one_line(found: re.Match[str]) -> str:
+    inner = re.sub(r",\s+", ", ", found[1])
+    return f"[{inner}]"
 
 
-def load(path: Path) -> Record:
-    """Read a `result.json`, or the one in a folder; ValueError says where it departs from the schema."""
-    asked, path = path, path / "result.json" if path.is_dir() else path
+def save(measured: Measured, folder: Path) -> Path:
+    """Write `<stem>.json` into the folder, whole or not at all."""
+    return write_atomically(folder / f"{measured.stem}.json", measured.dumps())
+
+
+def load(path: Path) -> Measured:
+    """Read one method's record; ValueError says where it departs from the schema. Nothing is imported."""
+    content = read_json(path)
+    found = content.pop("schema", None) if isinstance(content, dict) else None
+    if found != MEASURED:
+        raise invalid(f"schema of {path}", f"be {MEASURED!r}", repr(found), RENEW)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        found = content.pop("schema", None) if isinstance(content, dict) else None
-        if found != SCHEMA:
-            raise invalid(f"schema of {path}", f"be {SCHEMA!r}", repr(found), RENEW)
-        return Record.model_validate({"schema_": found, **content})
-    except FileNotFoundError:
-        raise invalid("DIR", "hold a result.json", str(asked), "Run `gezhi run` first.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not JSON: {error}. {RENEW}") from None
+        return Measured.model_validate({"schema_": found, **content})
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise ValueError(f"{path} does not follow {SCHEMA}: {where}: {first['msg']}. {RENEW}") from None
+        raise ValueError(f"{path} does not follow {MEASURED}: {where}: {first['msg']}. {RENEW}") from None
 
 
-def merge(old: Record | None, new: Record) -> Record:
-    """The new run's methods over the old ones, in the house's order of stems."""
-    kept = [] if old is None else [m for m in old.methods if m.stem not in {n.stem for n in new.methods}]
-    methods = sorted([*kept, *new.methods], key=lambda m: (m.wing, m.stem))
-    return new.model_copy(update={"methods": methods})
+def read_json(path: Path) -> Any:
+    """The content of a JSON file of bounded size and depth; ValueError names the file."""
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise invalid(str(path), f"have at most {MOST_BYTES} bytes", path.stat().st_size, RENEW)
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"{path} is not JSON: {error}. {RENEW}") from None
+
+
+def load_all(folder: Path) -> list[Measured]:
+    """The records of a run's folder (or of its `results`), in the order of their names."""
+    inside = folder / "results" if (folder / "results").is_dir() else folder
+    found = [load(path) for path in sorted(inside.glob("*.json"))] if inside.is_dir() else []
+    if not found:
+        raise invalid("DIR", "hold the results of a run", str(folder), "Run `gezhi run` first.")
+    return found
 
 
 def write_atomically(path: Path, text: str) -> Path:
     """Write to a temporary neighbour and rename it; nothing half-written is left behind."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with part.open("x", encoding="utf-8") as file:
             file.write(text)
         part.replace(path)
     except BaseException as error:
-        part.unlink(missing_ok=True)
         if isinstance(error, OSError):  # of a full disk, say: where it happened, not the temporary name
             error.filename, error.filename2 = str(path), None
         raise
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
     return path
-
-
-def difference(left: Record, right: Record) -> list[dict[str, Any]]:
-    """Claims whose verdict differs between two runs, or that only one of them has."""
-    a, b = ({(m.stem, c.key): c for m, c in record.claims()} for record in (left, right))
-    rows = []
-    for stem, key in dict.fromkeys([*a, *b]):
-        old, new = a.get((stem, key)), b.get((stem, key))
-        if old is None or new is None or old.verdict != new.verdict:
-            text = (new or old).text  # type: ignore[union-attr]
-            verdicts = [c.verdict if c else None for c in (old, new)]
-            estimates = [c.estimate if c else None for c in (old, new)]
-            rows.append({"stem": stem, "claim": key, "text": text, "verdicts": verdicts, "estimates": estimates})
-    return rows

@@ -1,4 +1,4 @@
-"""From a run's cells to its record: verdicts, scopes, costs, environment."""
+"""From a run's cells to its records: levels, costs, the tests as they are posed, environment."""
 
 from __future__ import annotations
 
@@ -8,105 +8,87 @@ import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 import gezhi
-from gezhi._catalogue import PACKAGE, methods
+from gezhi._catalogue import PACKAGE
 from gezhi.lab import cells as on_disk
-from gezhi.lab.judge import Judged, result
-from gezhi.lab.record import ClaimResult, Compute, Environment, MethodResult, Record, StudyResult, Words
-from gezhi.lab.run import Outcome, Plan, median_cost
-from gezhi.lab.stats import benjamini_hochberg
-from gezhi.lab.study import Study, load_experiment
-
-LEVEL, LEVEL_WHEN_EXTENDED = 0.95, 0.98
-WEAK = 0.05
+from gezhi.lab.figures import Figure
+from gezhi.lab.record import Compute, Drawn, Environment, Levels, Measured, MeasuredStudy, Posed, Words
+from gezhi.lab.run import Cells, Outcome, Plan
+from gezhi.lab.study import Study, case_numbers, load_experiment
+from gezhi.lab.verdicts import NOT_OF_YOUR_DATA
 
 
-def record_of(plan: Plan, outcome: Outcome, command: str, looks: Mapping[str, int]) -> Record:
-    """The record of a finished run."""
-    where = environment(plan.stems)
-    found = [method_result(stem, plan, outcome, looks.get(stem, 1), where) for stem in plan.stems]
-    return with_q_values(Record(environment=where, command=command, methods=found))
-
-
-def method_result(stem: str, plan: Plan, outcome: Outcome, looks: int, where: Environment) -> MethodResult:
-    """Claims and studies of one method; its seconds are those of all its cells, whenever they were measured."""
+def measured_of(stem: str, plan: Plan, outcome: Outcome, command: str) -> Measured:
+    """The record of one method; its seconds are those of all its cells, whenever they were measured."""
     experiment = load_experiment(stem)
-    method = methods().get(stem)
-    title = Words(en=method.title, zh=method.title_zh) if method else Words(en=stem, zh=stem)
-    asked = {study.name for study in plan.studies(stem)}
-    level = LEVEL if looks == 1 else LEVEL_WHEN_EXTENDED
-    claims: list[ClaimResult] = []
-    studies: list[StudyResult] = []
-    for study in experiment.studies:
-        unasked = None if study.name in asked else why_not_asked(plan, study)
-        reasons = reasons_by_case(plan, outcome, stem, study, unasked)
-        cells = outcome.cells.get((stem, study.name), {})
-        measured = {key: cell for key, cell in cells.items() if reasons.get(key[0]) is None}
-        claims += claim_results(plan, study, measured, reasons, level)
-        studies.append(study_result(plan, study, measured, reasons))
-    return MethodResult(
+    cells = [c for s in experiment.studies for found in (outcome.cells, outcome.shorter)
+             for c in found.get((stem, s.name), {}).values()]  # fmt: skip
+    return Measured(
         stem=stem,
-        wing=method.wing if method else "",
-        title=title,
-        articles=list(method.articles) if method else [],
         budget=plan.budget,  # type: ignore[arg-type]
         seeds=plan.replicates(stem),
-        looks=looks,
+        look=plan.look,
         data=Path(plan.data.path).name if plan.data else None,
         when=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        seconds=round(
-            sum(c["seconds"] for s in experiment.studies for c in outcome.cells.get((stem, s.name), {}).values()), 1
-        ),
-        environment=where,
-        zh=dict(experiment.zh),
-        claims=claims,
-        studies=studies,
+        seconds=round(sum(cell["seconds"] for cell in cells), 1),
+        command=command,
+        environment=environment(stem),
+        units=dict(experiment.units),
+        studies=[measured_study(stem, study, plan, outcome) for study in experiment.studies],
     )
 
 
-Reasons = Mapping[str | None, Words | None]  # why a case was not measured; None stands for a study without cases
+def measured_study(stem: str, study: Study, plan: Plan, outcome: Outcome) -> MeasuredStudy:
+    """Levels and costs of a study, or why it has none."""
+    asked = study.name in {s.name for s in plan.studies(stem)}
+    cases = plan.cases(study) if asked else []
+    seeds = plan.seeds_of(study)
+    reasons = reasons_of(stem, study, outcome, cases) if asked else {"": why_not_asked(plan, study)}
+    whole, shorter = (found.get((stem, study.name), {}) for found in (outcome.cells, outcome.shorter))
+    done = [case for case in cases if case not in reasons]
+    return MeasuredStudy(
+        name=study.name,
+        varies=study.varies,
+        timed=study.timed,
+        threads=study.threads if study.timed else 1,
+        repeats=study.repeats if study.timed else 1,
+        arms=list(study.arms),
+        cases=places(study, cases),
+        seeds=seeds,
+        size=repr(study.sizes.get(plan.budget)),
+        code=on_disk.study_code(stem, study.name, plan.budget),
+        claims={name: Posed.of(claim) for name, claim in study.asked.items()},
+        figures=[drawn(figure) for figure in study.figures],
+        resolution=dict(study.resolution),
+        levels=levels_of(study, whole, done, seeds),
+        shorter=levels_of(study, shorter, done, plan.settling(study)),
+        compute={case: {arm: cost_of(whole, case, arm) for arm in study.arms} for case in done},
+        reasons=reasons,
+    )
 
 
-def reasons_by_case(plan: Plan, outcome: Outcome, stem: str, study: Study, unasked: Words | None) -> Reasons:
-    """Why each case of a study has no figures, or None where it has."""
-    found: dict[str | None, Words | None] = {None: unasked}
-    for case in plan.cases(study):
-        found[case] = unasked
-        for kind, texts in (("missing", outcome.missing), ("failed", outcome.failed)):
-            text = texts.get((stem, study.name, case))
-            found[case] = _problem(kind, text) if text else found[case]
+def reasons_of(stem: str, study: Study, outcome: Outcome, cases: Sequence[str]) -> dict[str, Words]:
+    """Why cases have no figures."""
+    found = {}
+    for case in cases:
+        for text, words in ((outcome.missing.get((stem, study.name, case)), _missing),
+                            (outcome.failed.get((stem, study.name, case)), _failed)):  # fmt: skip
+            if text:
+                found[case] = words(text)
     return found
 
 
-def claim_results(
-    plan: Plan, study: Study, cells: Mapping[Any, Any], reasons: Reasons, level: float
-) -> list[ClaimResult]:
-    """Every claim of a study in every case it speaks of; a trend over cases needs them all."""
-    seeds = study.replicates(plan.budget, plan.seeds)
-    names = plan.cases(study)
-    cases = dict(study.cases) if plan.data is None else dict.fromkeys(names)
-    judged = Judged(study, {k: c["metrics"] for k, c in cells.items()}, seeds, cases, level)
-    found = []
-    for claim in study.claims:
-        elsewhere = plan.data is not None and (claim.at is not None or claim.along_cases)
-        where: Sequence[str | None] = [claim.at] if claim.at else [None] if claim.along_cases else names
-        for case in where or [None]:
-            spoken_of = reasons.values() if claim.along_cases else [reasons.get(case)]
-            why = next(filter(None, spoken_of), None) or (NOT_OF_YOUR_DATA if elsewhere else None)
-            tests = judged.claim(claim, case) if why is None else []
-            why = why or (NO_VERDICTS if plan.budget == "smoke" else None)
-            single = case if len(study.cases) != 1 or plan.data else None
-            found.append(result(study, claim, single, tests=tests, not_asked=why, level=level, seeds=len(seeds)))
-    return found
+def _missing(text: str) -> Words:
+    return Words(en=f"data not at hand: {text}", zh=f"数据不在手边：{text}")
 
 
-NOT_OF_YOUR_DATA = Words(en="not asked of your data", zh="不针对你的数据")
-NO_VERDICTS = Words(en="a smoke run gives no verdicts", zh="smoke 档不下判定")
+def _failed(text: str) -> Words:
+    return Words(en=f"the measurement failed: {text}", zh=f"测量失败：{text}")
 
 
 def why_not_asked(plan: Plan, study: Study) -> Words:
@@ -117,67 +99,47 @@ def why_not_asked(plan: Plan, study: Study) -> Words:
     return Words(en=f"not asked at {plan.budget}", zh=f"{plan.budget} 档未问")
 
 
-def _problem(kind: str, text: str) -> Words:
-    if kind == "missing":
-        return Words(en=f"data not at hand: {text}", zh=f"数据不在手边：{text}")
-    return Words(en=f"the measurement failed: {text}", zh=f"测量失败：{text}")
+def places(study: Study, cases: Sequence[str]) -> dict[str, float | None]:
+    """Each case's number, where the cases have one."""
+    try:
+        return dict(zip(cases, case_numbers({case: study.cases[case] for case in cases}), strict=True))
+    except (KeyError, TypeError, ValueError):
+        return dict.fromkeys(cases)
 
 
-def study_result(plan: Plan, study: Study, cells: Mapping[Any, Any], reasons: Reasons) -> StudyResult:
-    seeds, cases = study.replicates(plan.budget, plan.seeds), plan.cases(study)
-    complete = {case for case in cases if all((case, arm, seed) in cells for arm in study.arms for seed in seeds)}
-    replicates = {
-        case: {arm: _series([cells[case, arm, seed]["metrics"] for seed in seeds], study) for arm in study.arms}
-        for case in cases if case in complete
-    }  # fmt: skip
-    cost = {
-        case: {arm: Compute.model_validate({name: median_cost(cells, case, arm, name) for name in Compute.model_fields})
-               for arm in study.arms}
-        for case in cases if case in complete
-    }  # fmt: skip
-    return StudyResult(
-        name=study.name,
-        varies=study.varies,
-        alone=study.alone,
-        threads=study.threads if study.alone else 1,
-        arms=list(study.arms),
-        cases=cases,
-        seeds=seeds,
-        size=repr(study.sizes.get(plan.budget)),
-        replicates=replicates,
-        compute=cost,
-        reason=None if complete else next(filter(None, reasons.values()), None),
-    )
+def levels_of(study: Study, cells: Cells, cases: Sequence[str], seeds: Sequence[int]) -> Levels:
+    """Each metric's level per seed, of the cases that are complete."""
+    whole = [c for c in cases if seeds and all((c, arm, seed) in cells for arm in study.arms for seed in seeds)]
+    return {
+        case: {arm: _series([cells[case, arm, seed]["metrics"] for seed in seeds]) for arm in study.arms}
+        for case in whole
+    }
 
 
-def _series(metrics: Sequence[Mapping[str, Any]], study: Study) -> dict[str, list[Any]]:
-    """Each metric's number per seed; arrays over test items become their mean, profiles of exact studies stay."""
-
-    def reduced(value: Any) -> Any:
-        array: NDArray[np.float64] = np.asarray(value, dtype=float)
-        if array.ndim and study.exact:
-            return [float(v) if np.isfinite(v) else None for v in array]
-        mean = float(array.mean()) if array.size else float("nan")
-        return mean if np.isfinite(mean) else None
-
+def _series(metrics: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
     common = [name for name in metrics[0] if all(name in cell for cell in metrics)]
-    return {name: [reduced(cell[name]) for cell in metrics] for name in common}
+    return {name: [_rounded(cell[name]) for cell in metrics] for name in common}
 
 
-def with_q_values(record: Record) -> Record:
-    """Benjamini-Hochberg q over the run's noisy claims; verdicts with q > .05 are marked weak."""
-    noisy = [c for _, c in record.claims() if c.verdict != "not asked" and not c.exact and c.tests]
-    ps = [1.0 if (p := c.tests[c.deciding].p) is None else p for c in noisy]
-    for claim, p, q in zip(noisy, ps, benjamini_hochberg(ps), strict=True):
-        decided = claim.verdict in ("supported", "refuted")
-        claim.q = max(q, p)
-        claim.weak = decided and q > WEAK
-    return record
+def _rounded(level: Any) -> Any:
+    """Rows to six digits, as the file holds them, so that verdicts are the same before and after."""
+    return [float(f"{v:.6g}") for v in level] if isinstance(level, list) else level
 
 
-def environment(stems: Iterable[str]) -> Environment:
-    others = sorted({package for stem in stems for package in load_experiment(stem).packages})
-    versions = dict(on_disk.versions(*others))
+def cost_of(cells: Cells, case: str, arm: str) -> Compute:
+    """Median over seeds of what an arm cost."""
+    mine = [cell for (c, a, _), cell in cells.items() if (c, a) == (case, arm)]
+    found = {name: [cell[name] for cell in mine if cell[name] is not None] for name in Compute.model_fields}
+    return Compute(**{name: float(np.round(median(v), 6)) if v else None for name, v in found.items()})  # type: ignore[arg-type]
+
+
+def drawn(figure: Figure) -> Drawn:
+    fields = {name: value for name, value in vars(figure).items() if name != "claims"}
+    return Drawn(kind=figure.kind, claims=list(figure.claim_ids), **fields)  # type: ignore[arg-type]
+
+
+def environment(*stems: str) -> Environment:
+    versions = dict(on_disk.versions(*sorted(_packages(stems))))
     versions.pop("python")
     return Environment(
         gezhi=gezhi.__version__,
@@ -188,6 +150,10 @@ def environment(stems: Iterable[str]) -> Environment:
         cores=os.cpu_count() or 1,
         commit=_commit(),
     )
+
+
+def _packages(stems: Iterable[str]) -> set[str]:
+    return {package for stem in stems for package in load_experiment(stem).packages}
 
 
 def _commit() -> str | None:

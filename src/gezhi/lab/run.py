@@ -1,33 +1,28 @@
-"""Running experiments: jobs by name, cells that survive a crash, timed studies alone, a record at the end."""
+"""Running experiments: jobs by name, cells that survive a crash, timed rounds in fresh processes."""
 
 from __future__ import annotations
 
-import random
-import time
-import traceback
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import signal
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from importlib import import_module
-from itertools import chain
 from pathlib import Path
-from statistics import median
-from threading import Lock
 from typing import Any, cast
 
-import numpy as np
 from joblib import Parallel, delayed, parallel_config
-from threadpoolctl import threadpool_limits
+from joblib.externals.loky import ProcessPoolExecutor, get_reusable_executor
 
 from gezhi._checks import check_choice, check_number, invalid
-from gezhi.data import KINDS, DataUnavailable
-from gezhi.lab.cells import Data, Job, plain, read, write
-from gezhi.lab.clock import ComputeMeter
-from gezhi.lab.study import BUDGETS, FIRST_SEED, Study, load_experiment
+from gezhi.data import KINDS
+from gezhi.lab.cells import Data, Job, read
+from gezhi.lab.measure import Done, asked_metrics, measured
+from gezhi.lab.study import BUDGETS, Study, load_experiment
 
-Event = Callable[[str, str], None]  # ("job" | "note", text)
+Event = Callable[[str, str], None]  # ("plan" | "job" | "note", text)
+SETTLING = 0.3  # share of the seeds that also run at two thirds of the steps; two at least
 
 
 def silent(_kind: str, _text: str) -> None:
@@ -36,7 +31,7 @@ def silent(_kind: str, _text: str) -> None:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is asked of a run; `folder` receives cells, record and report."""
+    """What is asked of a run; `folder` receives cells, record and report. `look`: the how manieth, on its own seeds."""
 
     stems: Sequence[str]
     folder: Path
@@ -46,12 +41,14 @@ class Plan:
     data: Data | None = None
     backend: str = "loky"
     kinds: frozenset[str] | None = None  # as which the user's file can be read; None: what its name allows
+    look: int = 1
 
     def __post_init__(self) -> None:
         check_choice("budget", self.budget, BUDGETS)
         check_number("jobs", self.jobs, at_least=1)
+        check_number("look", self.look, at_least=1, at_most=1000)
         if self.seeds is not None:
-            check_number("seeds", self.seeds, at_least=1)
+            check_number("seeds", self.seeds, at_least=1, at_most=1000)
 
     def studies(self, stem: str) -> Iterator[Study]:
         """The studies of an experiment that this run measures."""
@@ -66,30 +63,44 @@ class Plan:
         return kind_fits(study.accepts, self.data.path) if self.kinds is None else study.accepts in self.kinds
 
     def cases(self, study: Study) -> list[str]:
-        return list(study.cases) if self.data is None else [Path(self.data.path).name]
+        return study.asked_cases(self.budget) if self.data is None else [Path(self.data.path).name]
+
+    def seeds_of(self, study: Study) -> list[int]:
+        return study.replicates(self.budget, self.seeds, self.look)
+
+    def settling(self, study: Study) -> list[int]:
+        """The seeds that also run at two thirds of the steps."""
+        if study.trains is None or self.budget == "smoke":
+            return []
+        seeds = self.seeds_of(study)
+        return seeds[: max(2, round(SETTLING * len(seeds)))]
 
     def replicates(self, stem: str) -> int:
         """Most replicates of any study that is measured."""
-        return max((len(study.replicates(self.budget, self.seeds)) for study in self.studies(stem)), default=1)
+        return max((len(self.seeds_of(study)) for study in self.studies(stem)), default=1)
 
     def planned(self) -> list[Job]:
-        """Every job of the run, timed ones last and by rounds."""
+        """Every job of the run."""
         found = []
         for stem in self.stems:
             for study in self.studies(stem):
-                for seed in study.replicates(self.budget, self.seeds):
-                    for case in self.cases(study):
-                        job = Job(stem, study.name, case, seed, self.budget, tuple(study.arms), self.data,
-                                  str(self.folder))  # fmt: skip
-                        found.append((study.alone, job))
-        return [job for alone, job in sorted(found, key=lambda pair: pair[0])]
+                for shorter, seeds in ((False, self.seeds_of(study)), (True, self.settling(study))):
+                    for seed in seeds:
+                        for case in self.cases(study):
+                            found.append(Job(stem, study.name, case, seed, self.budget, tuple(study.arms), self.data,
+                                             str(self.folder), shorter))  # fmt: skip
+        return found
+
+
+Cells = dict[tuple[str, str, int], dict[str, Any]]  # of a study: (case, arm, seed)
 
 
 @dataclass
 class Outcome:
     """What came of a run's jobs: cells of each (stem, study), and why those of a (stem, study, case) are missing."""
 
-    cells: dict[tuple[str, str], dict[tuple[str, str, int], dict[str, Any]]] = field(default_factory=dict)
+    cells: dict[tuple[str, str], Cells] = field(default_factory=dict)
+    shorter: dict[tuple[str, str], Cells] = field(default_factory=dict)
     missing: dict[tuple[str, str, str], str] = field(default_factory=dict)
     failed: dict[tuple[str, str, str], str] = field(default_factory=dict)
 
@@ -104,54 +115,73 @@ def execute(plan: Plan, on_event: Event = silent) -> Outcome:
     todo = [left for job in jobs if (left := missing_arms(job, on_event)).arms]
     on_event("plan", f"{len(todo)}/{len(jobs)}")
     outcome = Outcome()
-    alone = {(stem, s.name) for stem in plan.stems for s in plan.studies(stem) if s.alone}
-    beside = [job for job in todo if (job.stem, job.study) not in alone]
-    timed = [job for job in todo if (job.stem, job.study) in alone]
-    told: set[tuple[str, str, str]] = set()
-    for job, problem, warned in chain(_in_parallel(plan, beside), _one_by_one(timed)):
-        on_event("job", f"{job.stem} · {job.study}")
-        for category, text in warned.items():
-            if (job.stem, job.study, category) not in told:
-                on_event("note", f"{job.stem}, {job.study}: {category}: {text}")
-            told.add((job.stem, job.study, category))
-        if problem:
-            kind, text = problem
-            getattr(outcome, kind)[job.stem, job.study, job.case] = text
-            on_event("note", f"{job.stem}, {job.study}: {text}")
+    with workers_end_with_us():
+        for done in _measured_all(plan, todo):
+            _note(outcome, done, on_event)
     for job in jobs:
-        for arm in job.arms:
-            cell, key = read(job.path(arm)), (job.stem, job.study, job.case)
-            if cell is not None:
-                outcome.cells.setdefault(key[:2], {})[job.case, arm, job.seed] = cell
-            elif key not in outcome.missing:
-                outcome.failed.setdefault(key, "its result is not in the folder; workers elsewhere must share it")
+        _collect(outcome, job)
     return outcome
 
 
+def _note(outcome: Outcome, done: Done, on_event: Event) -> None:
+    """Tell of a finished job; each warning of a study once."""
+    job, problem, warned = done
+    on_event("job", f"{job.stem} · {job.study}")
+    for category, text in warned.items():
+        on_event("note", f"{job.stem}, {job.study}: {category}: {text}")
+    if problem:
+        kind, text = problem
+        getattr(outcome, kind)[job.stem, job.study, job.case] = text
+        on_event("note", f"{job.stem}, {job.study}: {text}")
+
+
+def _collect(outcome: Outcome, job: Job) -> None:
+    """The cells of a job, read from disk."""
+    into = outcome.shorter if job.shorter else outcome.cells
+    for arm in job.arms:
+        cell, key = read(job.path(arm)), (job.stem, job.study, job.case)
+        if cell is not None:
+            into.setdefault(key[:2], {})[job.case, arm, job.seed] = cell
+        elif key not in outcome.missing:
+            outcome.failed.setdefault(key, "its result is not in the folder; workers elsewhere must share it")
+
+
 def missing_arms(job: Job, on_event: Event) -> Job:
-    """The job with the arms that have no sound result on disk, or one from before a claim asked for more."""
-    study = load_experiment(job.stem).study(job.study)
-    left = []
+    """The job with the arms that have no sound result on disk, or one from before a claim asked for more.
+
+    Timed arms are measured together or not at all, since they are timed in turn.
+    """
+    study, left = job.posed, []
     for arm in job.arms:
         try:
             cell = read(job.path(arm))
-            if cell is None or asked_metrics(study, arm, job.case) - set(cell["metrics"]):
+            if cell is None or asked_metrics(job, arm) - set(cell["metrics"]):
                 left.append(arm)
         except ValueError as error:
             on_event("note", f"{job.stem}, {job.study}: {error}; measured again")
             left.append(arm)
-    return replace(job, arms=tuple(left))
+    return replace(job, arms=job.arms if study.timed and left else tuple(left))
 
 
-def asked_metrics(study: Study, arm: str, case: str) -> set[str]:
-    """What the claims need to know of an arm in a case."""
-    here = (claim for claim in study.claims if claim.at in (None, case) or claim.along_cases)
-    numbers = (test.number for claim in here for test in claim.all_tests)
-    return {number.metric for number in numbers if arm in (number.arm, number.than)}
+def _measured_all(plan: Plan, todo: Sequence[Job]) -> Iterator[Done]:
+    """Rounds of timed jobs, each in a fresh process with nothing beside it, spread over the other jobs."""
+    timed, others = [j for j in todo if j.posed.timed], [j for j in todo if not j.posed.timed]
+    if plan.budget == "smoke":
+        yield from _in_parallel(plan, [*others, *timed])
+        return
+    rounds = [[job for job in timed if job.seed == seed] for seed in sorted({job.seed for job in timed})]
+    ends = [round(len(others) * i / max(len(rounds), 1)) for i in range(len(rounds) + 1)]
+    for i, jobs in enumerate(rounds):
+        yield from _in_parallel(plan, others[ends[i] : ends[i + 1]])
+        yield from _in_fresh_process(jobs)
+    if not rounds:
+        yield from _in_parallel(plan, others)
 
 
-Problem = tuple[str, str] | None
-Done = tuple[Job, Problem, Mapping[str, str]]  # and the warnings: category to the first text
+def _in_fresh_process(jobs: Sequence[Job]) -> Iterator[Done]:
+    get_reusable_executor().shutdown(wait=True)  # idle workers hold memory and caches
+    with ProcessPoolExecutor(max_workers=1) as pool:
+        yield from pool.map(measured, jobs)
 
 
 def _in_parallel(plan: Plan, jobs: Sequence[Job]) -> Iterator[Done]:
@@ -185,94 +215,6 @@ def _one_by_one(jobs: Sequence[Job]) -> Iterator[Done]:
         yield measured(job)
 
 
-_IN_THIS_PROCESS = Lock()  # threads of one process would share generators, caches and thread limits
-
-
-def measured(job: Job) -> Done:
-    """Measure and store every arm of a job; a problem is told, not raised, so that the run goes on.
-
-    Only OSError from storing a cell is raised: it concerns the folder, not the experiment.
-    """
-    with _IN_THIS_PROCESS, warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("default")
-        problem = _measured_arms(job)
-    return job, problem, {w.category.__name__: str(w.message) for w in reversed(caught)}
-
-
-def _measured_arms(job: Job) -> Problem:
-    study = load_experiment(job.stem).study(job.study)
-    for arm in job.arms:
-        try:
-            with fixed_threads(study.threads if study.alone else 1):
-                cell = measure_arm(study, arm, load_case(job.stem, job.study, job.case, job.data), job)
-        except DataUnavailable as error:
-            return "missing", str(error)
-        except Exception as error:
-            where = traceback.extract_tb(error.__traceback__)[-1]
-            place = f"{Path(where.filename).name}, line {where.lineno}"
-            return "failed", f"{type(error).__name__}: {error} ({place})"
-        write(job.path(arm), cell)
-    return None
-
-
-def measure_arm(study: Study, arm: str, case: Any, job: Job) -> dict[str, Any]:
-    """One cell: the metrics of an arm, and what they cost. Every global generator starts alike for each arm."""
-    seed_everything(job.seed)
-    meter = None if study.alone else ComputeMeter()
-    start = time.perf_counter()
-    if meter is None:
-        metrics = study.measure(study.arms[arm], case, job.seed, study.sizes[job.budget])
-    else:
-        with meter:
-            metrics = study.measure(study.arms[arm], case, job.seed, study.sizes[job.budget])
-    seconds = time.perf_counter() - start
-    found = {name: plain(name, value) for name, value in metrics.items()}
-    asked = asked_metrics(study, arm, job.case)
-    if asked - set(found):
-        must = f"give {', '.join(sorted(asked - set(found)))} for {arm!r}, which claims ask for"
-        raise invalid("measure", must, ", ".join(found) or "nothing")
-    # measure may count what the meter cannot see
-    counts = {name: found.get(name, getattr(meter, name, None)) for name in ("evaluations", "parameters")}
-    return {"metrics": {k: v for k, v in found.items() if k in asked or k not in counts}, "seconds": seconds, **counts}
-
-
-@lru_cache(maxsize=2)
-def load_case(stem: str, study_name: str, case: str, data: Data | None) -> Any:
-    """The value of a case, loaded once a worker; the user's file if there is one."""
-    study = load_experiment(stem).study(study_name)
-    if data is not None:
-        assert study.accepts is not None
-        return data.load(study.accepts)
-    value = study.cases[case]
-    if not callable(value):
-        return value
-    seed_everything(FIRST_SEED)  # the same case in every worker, though it draws from a global generator
-    return value()
-
-
-def seed_everything(seed: int) -> None:
-    """Seed the global generators of Python, NumPy and torch."""
-    import torch
-
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    torch.manual_seed(seed)
-
-
-@contextmanager
-def fixed_threads(count: int) -> Iterator[None]:
-    """A fixed number of threads for BLAS, OpenMP and torch."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        with threadpool_limits(count):
-            yield
-    finally:
-        torch.set_num_threads(before)
-
-
 def kind_fits(kind: str, path: str) -> bool:
     """Whether a file of this name, or a folder, can be of the kind."""
     if Path(path).is_dir():
@@ -280,21 +222,31 @@ def kind_fits(kind: str, path: str) -> bool:
     return path.lower().endswith(KINDS[kind].endings)
 
 
-def median_cost(
-    cells: Mapping[tuple[str, str, int], Mapping[str, Any]], case: str, arm: str, name: str
-) -> float | None:
-    """Median over seeds of what an arm cost."""
-    found = [cell[name] for (c, a, _), cell in cells.items() if (c, a) == (case, arm) and cell[name] is not None]
-    return float(median(found)) if found else None
+@contextmanager
+def workers_end_with_us() -> Iterator[None]:
+    """SIGTERM ends the run as an interrupt does; whatever ends it early ends its workers."""
+    here = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, _terminated) if here else None
+    try:
+        yield
+    except BaseException:
+        get_reusable_executor().shutdown(wait=False, kill_workers=True)
+        raise
+    finally:
+        if here:
+            signal.signal(signal.SIGTERM, before)
+
+
+def _terminated(_number: int, _frame: Any) -> None:
+    raise KeyboardInterrupt
 
 
 def check_folder(folder: Path) -> None:
     """Raise at once where the folder cannot be written, before hours of measuring."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".writable"
-        probe.write_text("")
-        probe.unlink()
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".writable-"):
+            pass
     except OSError as error:
         raise invalid("--out", "be a folder that can be written", f"{folder} ({error.strerror})", "Choose another.",
                       kind=OSError) from None  # fmt: skip

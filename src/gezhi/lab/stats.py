@@ -1,77 +1,145 @@
-"""Intervals, the verdict rule, what a run could have seen, and how many seeds would decide."""
+"""Intervals, the verdict rule, what a run could have seen, and how many seeds of a new run would decide."""
 
 from __future__ import annotations
 
 import math
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from gezhi.lab.claims import Test
 
-Verdict = Literal["supported", "refuted", "inconclusive", "not asked"]
+Verdict = Literal["supported", "refuted", "divided", "inconclusive", "not asked"]
+Over = Literal["seeds", "rows", "items", "nothing"]
+Values = NDArray[np.float64]
+LEVEL, POWER = 0.95, 0.8
 MIN_SEEDS = 5
+MOST_SEEDS = 200
+MOST_TIMES = 40  # as many times the items: 200 seeds are 40 times the five of a quick run
+ROUNDING = 1e-6  # of the size of what is compared: float32 arithmetic, which no seed explains
 # Without pseudo-items a small or one-sided sample of a 0/1 metric has too narrow an interval.
 DISCORDANT = (1.0, -1.0)  # paired differences: Bonett and Price, 2012
 SHARE = (1.0, 1.0, 0.0, 0.0)  # plain shares: Agresti and Coull, 1998
-MOST_SEEDS = 200
-MOST_TIMES = 40  # as many times the items: 200 seeds are 40 times the five of a quick run
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean with its standard error, on the scale where it is judged (ratios: the logarithm)."""
+    """A number with its interval, on the scale where it is judged (ratios: the logarithm).
+
+    Attributes:
+        value: the plain estimate, which is shown.
+        centre, error, df: of the Student interval; `widened`: what the metric's resolution adds on both sides.
+        spread: standard deviation of one replicate; with `floor`, the part of the error that more replicates of this
+            kind would not lower, it plans a new run.
+        n, over: how many replicates, and what they are.
+        skewed: whether the replicates are plainly skewed.
+    """
 
     value: float
+    centre: float
     error: float = 0.0
     df: float = math.inf
-    spread: float = 0.0  # standard deviation of the replicates
+    spread: float = 0.0
+    floor: float = 0.0
+    widened: float = 0.0
     n: int = 1
-    over: Literal["seeds", "items"] = "seeds"  # what the replicates are
+    over: Over = "seeds"
+    skewed: bool = False
 
-    def interval(self, level: float = 0.95) -> tuple[float, float]:
+    def interval(self, level: float = LEVEL) -> tuple[float, float]:
         """Two-sided Student interval."""
-        half = stats.t.ppf(0.5 + level / 2, self.df) * self.error if self.error else 0.0
-        return self.value - half, self.value + half
+        half = (stats.t.ppf(0.5 + level / 2, self.df) * self.error if self.error else 0.0) + self.widened
+        return self.centre - half, self.centre + half
+
+    @property
+    def without_spread(self) -> bool:
+        """Whether the replicates agree to within rounding, and no resolution of the metric is stated."""
+        return self.over != "nothing" and self.error == 0 and self.widened == 0
 
 
-def of_replicates(x: ArrayLike, scale: float = 0.0) -> Estimate:
-    """Estimate from one number per replicate; `scale`: size of what was subtracted to get them."""
+def exactly(x: float) -> Estimate:
+    """A number without anything random in it."""
+    return Estimate(x, x, over="nothing")
+
+
+def over_seeds(x: ArrayLike, *, scale: float = 0.0, resolution: float = 0.0) -> Estimate:
+    """Student's interval from one number per seed.
+
+    Args:
+        scale: size of what was subtracted to get the numbers; a spread below `ROUNDING` of it is none.
+        resolution: the metric's own step: it widens the interval on both sides.
+    """
     x = np.asarray(x, dtype=float)
+    n = len(x)
+    if n < 2:
+        return Estimate(float(x.mean()), float(x.mean()), math.inf, 1, math.inf, n=n)
     with np.errstate(invalid="ignore"):  # infinite replicates have no standard deviation, perhaps no mean
-        mean, spread = float(x.mean()), float(x.std(ddof=1)) if len(x) > 1 else math.inf
-    if len(x) < 2:
-        return Estimate(mean, math.inf, 1, math.inf, len(x))
-    if spread <= 1e-14 * max(scale, np.abs(x).max()):  # rounding of equal numbers is not variance
+        mean, spread = float(x.mean()), float(x.std(ddof=1))
+    if spread <= ROUNDING * max(scale, np.abs(x).max()):
         spread = 0.0
-    return Estimate(mean, spread / math.sqrt(len(x)), len(x) - 1, spread, len(x))
+    return Estimate(mean, mean, spread / math.sqrt(n), n - 1, spread, widened=resolution, n=n, skewed=plainly_skewed(x))
 
 
-def of_items(x: ArrayLike, pseudo: Sequence[float] = (), scale: float = 0.0) -> Estimate:
-    """Estimate from one number per test item, with pseudo-items for 0/1 metrics (`DISCORDANT` or `SHARE`)."""
-    return replace(of_replicates(np.concatenate([np.asarray(x, dtype=float), pseudo]), scale), over="items")
+def over_items(x: ArrayLike, pseudo: Sequence[float] = (), *, scale: float = 0.0, resolution: float = 0.0) -> Estimate:
+    """Student's interval from one number per test item, with pseudo-items for 0/1 metrics (`DISCORDANT`, `SHARE`)."""
+    x = np.asarray(x, dtype=float)
+    found = over_seeds(np.concatenate([x, pseudo]), scale=scale, resolution=resolution)
+    value = float(x.mean()) if len(x) else math.nan
+    return Estimate(
+        value, found.centre, found.error, found.df, found.spread, widened=resolution, n=len(x), over="items",
+        skewed=found.skewed and len(x) < 30,  # a mean of more items is normal enough
+    )  # fmt: skip
 
 
-def of_both(matrix: ArrayLike, pseudo: Sequence[float] = (), scale: float = 0.0) -> Estimate:
-    """Wider of the interval over seeds (rows) and the interval over items (columns)."""
+def over_rows(
+    matrix: ArrayLike, pseudo: Sequence[float] = (), *, scale: float = 0.0, resolution: float = 0.0
+) -> Estimate:
+    """The sum of the variance over seeds and of that over test rows, with Satterthwaite's degrees of freedom.
+
+    Args:
+        matrix: (seeds, rows), NaN where a seed did not test a row.
+        pseudo: rows that are added to the variance over rows for 0/1 metrics.
+    """
     matrix = np.asarray(matrix, dtype=float)
-    seeds, items = of_replicates(matrix.mean(axis=1), scale), of_items(matrix.mean(axis=0), pseudo, scale)
-    return max(seeds, items, key=lambda e: e.interval()[1] - e.interval()[0])
+    tested = np.isfinite(matrix)
+    if not tested.any(axis=1).all():
+        return Estimate(math.nan, math.nan, math.inf, 1, math.inf, n=len(matrix), over="rows")
+    per_seed = np.nanmean(matrix, axis=1)
+    per_row = np.concatenate([np.nanmean(matrix[:, tested.any(axis=0)], axis=0), pseudo])
+    seeds, rows = over_seeds(per_seed, scale=scale), over_seeds(per_row, scale=scale)
+    parts = np.square([seeds.error, rows.error])
+    variance = float(parts.sum())
+    with np.errstate(divide="ignore", invalid="ignore"):
+        df = variance**2 / float((parts**2 / (seeds.df, rows.df)).sum())
+    return Estimate(
+        seeds.value, seeds.value, math.sqrt(variance), df if variance else math.inf, seeds.spread, rows.error,
+        resolution, len(matrix), "rows", seeds.skewed,
+    )  # fmt: skip
 
 
-def judge(estimate: Estimate, test: Test, *, exact: bool = False, level: float = 0.95) -> Verdict:
+def plainly_skewed(x: ArrayLike) -> bool:
+    """Whether the sample's skewness exceeds twice the standard error that it has under normality."""
+    x = np.asarray(x, dtype=float)
+    n = len(x)
+    if n < MIN_SEEDS or not np.isfinite(x).all() or np.ptp(x) <= ROUNDING * np.abs(x).max():
+        return False
+    error = math.sqrt(6 * n * (n - 1) / ((n - 2) * (n + 1) * (n + 3)))
+    return bool(abs(stats.skew(x, bias=False)) > 2 * error)
+
+
+def judge(estimate: Estimate, test: Test, *, level: float = LEVEL) -> Verdict:
     """Supported: the whole interval inside the region; refuted: wholly outside; else inconclusive.
 
-    A noisy number without any variance is inconclusive: it was not measured on a fine enough scale. So is one that is
-    not finite.
+    A noisy number whose replicates agree to within rounding is inconclusive: it was not measured on a fine enough
+    scale, unless its resolution is stated. So is one that is not finite.
     """
     low, high = estimate.interval(level)
-    if not math.isfinite(estimate.value) or (estimate.error == 0 and not exact):
+    if not (math.isfinite(estimate.value) and math.isfinite(estimate.error)) or estimate.without_spread:
         return "inconclusive"
     if test.low <= low and high <= test.high:
         return "supported"
@@ -80,44 +148,25 @@ def judge(estimate: Estimate, test: Test, *, exact: bool = False, level: float =
     return "inconclusive"
 
 
-def p_value(estimate: Estimate, test: Test) -> float:
-    """Smallest 1 - level at which the verdict of a noisy number would be given; 1 where no level gives one."""
-    if estimate.error == 0 or not math.isfinite(estimate.error):
-        return 1.0
-    inner = [estimate.value - test.low, test.high - estimate.value]  # negative: outside
-    distance = min(inner) if min(inner) >= 0 else -min(inner)
-    return float(2 * stats.t.sf(distance / estimate.error, estimate.df))
-
-
-def resolution(estimate: Estimate, level: float = 0.95, power: float = 0.8) -> float:
+def seen(estimate: Estimate, level: float = LEVEL, power: float = POWER) -> float:
     """Distance from the margin that such a run would have seen with 80 % power: (t₀.₉₇₅ + t₀.₈₀)·s/√n."""
     return float((stats.t.ppf(0.5 + level / 2, estimate.df) + stats.t.ppf(power, estimate.df)) * estimate.error)
 
 
-def seeds_needed(estimate: Estimate, test: Test, level: float = 0.95, power: float = 0.8) -> int | None:
-    """Replicates that would decide with 80 % power, from the upper 80 % limit of s; None: more than 200.
+def replicates_needed(estimate: Estimate, test: Test, level: float = LEVEL, power: float = POWER) -> int | None:
+    """Replicates of a new run that would decide with 80 % power, from the upper 80 % limit of s.
 
-    Test items instead of seeds: None where more than 40 times as many are needed.
+    None: more than 200 seeds, or than 40 times the items, or the rows of the test set alone leave it open.
     """
-    gap = min(abs(estimate.value - margin) for margin in test.margins)
-    if estimate.n < 2 or not math.isfinite(estimate.spread) or gap == 0:
+    gap = min(abs(estimate.value - margin) for margin in test.margins) - estimate.widened
+    if estimate.n < 2 or not 0 < estimate.spread < math.inf or gap <= 0:
         return None
     upper = estimate.spread * math.sqrt((estimate.n - 1) / stats.chi2.ppf(1 - power, estimate.n - 1))
 
     def decides(n: int) -> bool:
-        return bool((stats.t.ppf(0.5 + level / 2, n - 1) + stats.t.ppf(power, n - 1)) * upper / math.sqrt(n) < gap)
+        error = math.hypot(upper / math.sqrt(n), estimate.floor)
+        return bool((stats.t.ppf(0.5 + level / 2, n - 1) + stats.t.ppf(power, n - 1)) * error < gap)
 
-    most = MOST_SEEDS if estimate.over == "seeds" else MOST_TIMES * estimate.n
-    needed = bisect_left(range(most + 1), True, lo=estimate.n + 1, key=decides) if most > estimate.n else most + 1
+    most = MOST_TIMES * estimate.n if estimate.over == "items" else MOST_SEEDS
+    needed = bisect_left(range(most + 1), True, lo=MIN_SEEDS, key=decides)
     return needed if needed <= most else None
-
-
-def benjamini_hochberg(p: Sequence[float]) -> list[float]:
-    """q value of each p value: the false discovery rate at which it would be reported."""
-    if not len(p):
-        return []
-    order = np.argsort(p)[::-1]
-    ranked = np.asarray(p, float)[order] * len(p) / np.arange(len(p), 0, -1)
-    q = np.empty(len(p))
-    q[order] = np.minimum.accumulate(np.minimum(ranked, 1.0))
-    return [float(value) for value in q]

@@ -1,63 +1,70 @@
-"""An experiment is a few studies; a study measures arms on cases and carries the claims about them."""
+"""An experiment is a few studies; a study measures arms on cases and carries the tests of the claims about them."""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache, partial
+from typing import Any, Literal, TypeGuard
 
 from gezhi._checks import check_choice, invalid
 from gezhi.data.kinds import KINDS
-from gezhi.lab.claims import Claim
+from gezhi.lab.claims import Asked, Claim, as_claim
 from gezhi.lab.figures import Figure
 
 BUDGETS = ("smoke", "quick", "full")
 SEEDS = {"smoke": 2, "quick": 5, "full": 10}
-FIRST_SEED = 1000  # the pilots that planned sizes and margins used 0 to 19
-Varies = Literal["seed", "items", "both", "nothing"]
+FIRST_SEED = 1000  # of the first look; the pilots that planned sizes and margins used 0 to 19
+Varies = Literal["seed", "rows", "items", "nothing"]
 
 
 @dataclass(frozen=True)
 class Study:
-    """Arms measured alike on cases, and the claims about the outcome.
+    """Arms measured alike on cases, and the tests of the claims about the outcome.
 
     Args:
-        name: shown in the report, unique in the experiment.
-        measure: `measure(arm, case, seed, size) -> {metric: number, or one number per test item}`.
+        name: unique in the experiment; the page's heading of its claims.
+        measure: `measure(arm, case, seed, size) -> {metric: number, or one number per test row}`; `itself` lets exact
+            arms measure themselves. Of a timed study: `-> callable`, which the lab times (see `timed`).
         arms: shown name to the value that `measure` receives; the first is the baseline.
         cases: shown name to value; a callable is called once a worker, to load or generate.
-        sizes: budget to what `measure` receives as `size`; a budget without entry does not run the study.
-        claims: fixed before the run.
-        varies: `"seed"` every seed draws split, initialisation and data; `"items"` fixed test set, nothing random;
-            `"both"` fixed test set, random training; `"nothing"` exact.
-        alone: timed: nothing runs beside it, seeds are interleaved rounds.
-        threads: threads of a timed study (others use one per job).
+        sizes: budget to what `measure` receives, or to one size for each case that this budget asks; a budget without
+            entry does not run the study. `every(x)`: the same at all budgets.
+        claims: id to test, several tests that must all hold, or `at(case, test)`; fixed before the run.
+        varies: `"seed"` every seed draws data, split and initialisation; `"rows"` a fixed table or test set, training
+            or splits redrawn: one number per row of the table, NaN where it was not tested; `"items"` a fixed test set,
+            nothing random; `"nothing"` exact.
+        timed: nothing runs beside it; each replicate is a fresh process that calls every arm `repeats` times in turn
+            and keeps the fastest as `seconds`. A mapping that the call returns adds metrics; functions in it are called
+            after the clock.
         accepts: a data kind: the user's file may become the only case.
-        units: metric to unit; `"%"` shows shares as percent and their differences as percentage points.
-        scope: what the verdicts speak of, (English, Chinese), without case and what varies.
         figures: drawn from the replicates.
-        seeds: budget to number of replicates where the house's (5 quick, 10 full) are too many.
+        trains: the size at two thirds of the steps, from the size; see `two_thirds`. Claims whose arms still move
+            there get no verdict.
+        seeds: budget to number of replicates, where the house's (5 quick, 10 full) do not fit.
+        resolution: metric to the step in which it is counted, where replicates may agree to within it.
+        repeats, threads: of a timed study.
     """
 
     name: str
-    measure: Callable[..., Mapping[str, Any]]
+    measure: Callable[..., Any]
     arms: Mapping[str, Any]
     cases: Mapping[str, Any]
     sizes: Mapping[str, Any]
-    claims: Sequence[Claim]
+    claims: Mapping[str, Asked]
     varies: Varies = "seed"
-    alone: bool = False
-    threads: int = 1
+    timed: bool = False
     accepts: str | None = None
-    units: Mapping[str, str] = field(default_factory=dict)
-    scope: tuple[str, str] = ("", "")
     figures: Sequence[Figure] = ()
+    trains: Callable[[Any], Any] | None = None
     seeds: Mapping[str, int] = field(default_factory=dict)
+    resolution: Mapping[str, float] = field(default_factory=dict)
+    repeats: int = 3
+    threads: int = 1
 
     def __post_init__(self) -> None:
-        check_choice("varies", self.varies, ("seed", "items", "both", "nothing"))
+        check_choice("varies", self.varies, ("seed", "rows", "items", "nothing"))
         for argument, budgets in (("sizes", self.sizes), ("seeds", self.seeds)):
             for budget in budgets:
                 check_choice(f"{argument} of {self.name!r}", budget, BUDGETS)
@@ -67,24 +74,30 @@ class Study:
             check_choice(f"accepts of {self.name!r}", self.accepts, KINDS)
         elif not self.cases:
             raise invalid(f"cases of {self.name!r}", "hold a case, or accepts a data kind", "neither")
-        for claim in self.claims:
-            self._check_claim(claim)
+        for name, claim in self.asked.items():
+            self._check_claim(name, claim)
 
-    def _check_claim(self, claim: Claim) -> None:
-        if claim.at is not None and claim.at not in self.cases:
-            raise invalid(f"at of claim {claim.id!r}", f"name a case of {list(self.cases)}", claim.at)
-        for test in claim.all_tests:
-            number = test.number
-            for arm in {number.arm, number.than} - {None, *self.arms}:
-                raise invalid(f"arm of claim {claim.id!r}", f"be one of {list(self.arms)}", arm)
-            if number.how == "difference" and self.varies != "nothing" and 0 in (test.low, test.high):
-                raise invalid(f"margin of claim {claim.id!r}", "not be 0", 0, "State the smallest gain worth having.")
+    @cached_property
+    def asked(self) -> dict[str, Claim]:
+        """Its claims by id."""
+        return {name: as_claim(asked) for name, asked in self.claims.items()}
+
+    def _check_claim(self, name: str, claim: Claim) -> None:
+        for case in set(claim.cases or ()) - set(self.cases):
+            raise invalid(f"cases of claim {name!r}", f"be of {list(self.cases)}", case)
+        for test in claim.tests:
+            for arm in set(test.number.arms) - set(self.arms):
+                raise invalid(f"arm of claim {name!r}", f"be one of {list(self.arms)}", arm)
+            if test.number.how == "difference" and not self.exact and 0 in test.margins:
+                raise invalid(f"margin of claim {name!r}", "not be 0", 0, "State the smallest gain worth having.")
+            if test.number.how == "exponent" and self.varies == "rows":
+                raise invalid(f"claim {name!r}", "be no exponent where rows vary", "exponent", "Let the seed vary.")
         if claim.along_cases:
-            self._check_trend(claim)
+            self._check_trend(name, claim)
 
-    def _check_trend(self, claim: Claim) -> None:
-        if claim.at is None and any(test.number.how != "exponent" for test in claim.all_tests):
-            raise invalid(f"at of claim {claim.id!r}", "name the case of the tests beside the exponent", None)
+    def _check_trend(self, name: str, claim: Claim) -> None:
+        if claim.cases is None and any(test.number.how != "exponent" for test in claim.tests):
+            raise invalid(f"cases of claim {name!r}", "name the case of the tests beside the exponent", None)
         try:
             numbers = case_numbers(self.cases)
         except (TypeError, ValueError):
@@ -95,14 +108,35 @@ class Study:
 
     @property
     def exact(self) -> bool:
-        return self.varies == "nothing"
+        return self.varies == "nothing" and not self.timed
 
-    def replicates(self, budget: str, asked: int | None) -> list[int]:
+    def replicates(self, budget: str, asked: int | None, look: int = 1) -> list[int]:
         """The seeds of a run; a study in which nothing random varies has one."""
-        if self.varies in ("items", "nothing") and not self.alone:
-            return [FIRST_SEED]
+        first = FIRST_SEED * look
+        if self.varies in ("items", "nothing") and not self.timed:
+            return [first]
         count = asked or self.seeds.get(budget, SEEDS[budget])
-        return [FIRST_SEED + i for i in range(count)]
+        return [first + i for i in range(count)]
+
+    def asked_cases(self, budget: str) -> list[str]:
+        """The cases that a budget asks."""
+        size = self.sizes.get(budget)
+        return [case for case in self.cases if case in size] if self._per_case(size) else list(self.cases)
+
+    def size(self, budget: str, case: str) -> Any:
+        """What `measure` receives; on a user's file the size of the first case."""
+        size = self.sizes[budget]
+        if not self._per_case(size):
+            return size
+        return size.get(case, next(iter(size.values())))
+
+    def _per_case(self, size: Any) -> TypeGuard[Mapping[str, Any]]:
+        return isinstance(size, Mapping) and bool(size) and set(size) <= set(self.cases)
+
+    def metrics(self, arm: str, case: str | None) -> set[str]:
+        """What the claims ask of an arm in a case (None: on the user's file)."""
+        claims = (c for c in self.asked.values() if case is None or c.along_cases or case in (c.cases or self.cases))
+        return {test.number.metric for claim in claims for test in claim.tests if arm in test.number.arms}
 
 
 @dataclass(frozen=True)
@@ -112,25 +146,49 @@ class Experiment:
     Args:
         question: the module's docstring.
         studies: their names and the ids of their claims are unique.
-        zh: Chinese names of arms, cases, metrics and studies.
+        units: metric to unit; `"%"` shows shares as percent and their differences as percentage points.
         packages: distributions beside the core's on whose version the figures depend as well, such as numba.
     """
 
     question: str
     studies: Sequence[Study]
-    zh: Mapping[str, str] = field(default_factory=dict)
+    units: Mapping[str, str] = field(default_factory=dict)
     packages: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         names = [study.name for study in self.studies]
-        ids = [claim.id for study in self.studies for claim in study.claims]
+        ids = [claim for study in self.studies for claim in study.claims]
         for what, found in (("study names", names), ("claim ids", ids)):
             twice = sorted({name for name in found if found.count(name) > 1})
             if twice:
                 raise invalid(what, "be unique in an experiment", twice)
+        shown = {claim for study in self.studies for figure in study.figures for claim in figure.claim_ids}
+        if shown - set(ids):
+            raise invalid("claims of a figure", f"be of {ids}", sorted(shown - set(ids)))
 
     def study(self, name: str) -> Study:
         return next(study for study in self.studies if study.name == name)
+
+
+def every(size: Any) -> dict[str, Any]:
+    """The same size at all budgets."""
+    return dict.fromkeys(BUDGETS, size)
+
+
+def itself(arm: Callable[[Any], Any], case: Any, _seed: int, _size: Any) -> Any:
+    """The measure of exact arms that measure themselves: `arm(case)`."""
+    return arm(case)
+
+
+def two_thirds(*fields: str) -> Callable[[Any], Any]:
+    """Two thirds of a size: of a number itself, or of these fields of a dataclass, rounded, at least 1."""
+    return partial(_shortened, fields)
+
+
+def _shortened(fields: tuple[str, ...], size: Any) -> Any:
+    if not fields:
+        return max(1, round(size * 2 / 3))
+    return replace(size, **{name: max(1, round(getattr(size, name) * 2 / 3)) for name in fields})
 
 
 def case_numbers(cases: Mapping[str, Any]) -> list[float]:

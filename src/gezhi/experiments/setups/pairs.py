@@ -195,7 +195,8 @@ def vectors(arm: tuple[Callable[[int, Tensor], nn.Module], Negatives], data: Fea
         seed,
         lambda: correlation(score, test),
     )
-    return {**over_epochs(curve, 1), "accuracy": accuracy(score, validation, test)}
+    return {**over_epochs(curve, 1), "accuracy": accuracy(score, validation, test),
+            "training spearman": correlation(score, train)}  # fmt: skip
 
 
 def binary_cross_entropy(scores: Tensor, labels: Tensor) -> Tensor:
@@ -214,4 +215,5 @@ def cross(loss: Callable[[Tensor, Tensor], Tensor], data: Features, seed: int, s
         seed,
         lambda: correlation(model, test),
     )
-    return {**over_epochs(curve, 8), "accuracy": accuracy(model, validation, test)}
+    return {**over_epochs(curve, 8), "accuracy": accuracy(model, validation, test),
+            "training spearman": correlation(model, train)}  # fmt: skip

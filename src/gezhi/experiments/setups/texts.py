@@ -17,11 +17,9 @@ from torch import Tensor, nn
 
 from gezhi._checks import invalid, require
 from gezhi.data import DataUnavailable, Pairs, read
-from gezhi.experiments._digit_pairs import Rows, correlation, cosines, trained
+from gezhi.experiments.setups.pairs import Rows, correlation, cosines, trained
 
-TEST_SHARE = (
-    0.4  # of the groups; divided by texts, .36 of the pairs are for training, .16 for the test, the rest for neither
-)
+TEST_SHARE = 0.4  # of the groups; divided by texts, .36 of the pairs train, .16 test, the rest do neither
 MOST_TOKENS, AT_ONCE = 256, 32
 
 
@@ -75,8 +73,10 @@ def loaded(folder: Path) -> tuple[Any, Any]:
     bars = words.is_progress_bar_enabled()
     words.disable_progress_bar()
     try:
-        tokenizer = hub.AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        model = hub.AutoModel.from_pretrained(folder, local_files_only=True, use_safetensors=True)
+        tokenizer = hub.AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        model = hub.AutoModel.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True, trust_remote_code=False
+        )
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise DataUnavailable(f"{folder}: no encoder for transformers with safetensors weights ({reason})") from None
@@ -115,7 +115,7 @@ def adapted(
     nn.init.eye_(model.weight)
     score = cosines(model)
     if make is None:
-        return {"spearman": correlation(score, test)}
+        return {"spearman": correlation(score, test), "training spearman": correlation(score, train)}
     loss = make(case.vectors.shape[1], train.labels)
     curve = trained(
         lambda left, right, labels: loss(model(left), model(right), labels),
@@ -125,4 +125,4 @@ def adapted(
         seed,
         lambda: correlation(score, test),
     )
-    return {"spearman": curve[-1]}
+    return {"spearman": curve[-1], "training spearman": correlation(score, train)}
