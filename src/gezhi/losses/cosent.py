@@ -1,6 +1,7 @@
 r"""CoSENT: train a similarity by ranking pairs of pairs, whatever the unit of their labels.
 
 Title: CoSENT ranking loss | CoSENT 排序损失
+Also: CoSENT, 9341
 Tags: loss, sentence embeddings, ranking
 Articles: CoSENT(三):作为交互式相似度的损失函数
 Page: docs/methods/cosent.md

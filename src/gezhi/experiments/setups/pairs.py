@@ -142,8 +142,10 @@ def trained(
     seed: int,
     judge: Callable[[], float],
 ) -> list[float]:
-    """Adam at 0.001 over batches of 32 pairs; what `judge` says after each pass."""
+    """Adam over batches of 32 pairs, its step falling from 0.001 to 0; what `judge` says after each pass."""
     optimiser, draw = torch.optim.Adam(parameters, lr=1e-3), torch.Generator().manual_seed(seed)
+    steps = epochs * max(1, len(rows.labels) // BATCH)
+    falling = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: max(0.0, 1 - step / steps))
     found = []
     for _ in range(epochs):
         order = torch.randperm(len(rows.labels), generator=draw)
@@ -152,6 +154,7 @@ def trained(
             value = loss(rows.left[batch], rows.right[batch], rows.labels[batch])
             torch.autograd.backward(value)
             optimiser.step()
+            falling.step()
         found.append(judge())
     return found
 
