@@ -15,6 +15,7 @@ from gezhi.lab.figures import Figure
 
 BUDGETS = ("smoke", "quick", "full")
 SEEDS = {"smoke": 2, "quick": 5, "full": 10}
+YOUR_DATA = "your data"  # the key of the size for a user's file, where sizes are by case
 FIRST_SEED = 1000  # of the first look; the pilots that planned sizes and margins used 0 to 19
 Varies = Literal["seed", "rows", "items", "nothing"]
 
@@ -124,14 +125,14 @@ class Study:
         return [case for case in self.cases if case in size] if self._per_case(size) else list(self.cases)
 
     def size(self, budget: str, case: str) -> Any:
-        """What `measure` receives; on a user's file the size of the first case."""
+        """What `measure` receives; on a user's file the size of `YOUR_DATA`, else of the first case."""
         size = self.sizes[budget]
         if not self._per_case(size):
             return size
-        return size.get(case, next(iter(size.values())))
+        return size[case] if case in size else size.get(YOUR_DATA, next(iter(size.values())))
 
     def _per_case(self, size: Any) -> TypeGuard[Mapping[str, Any]]:
-        return isinstance(size, Mapping) and bool(size) and set(size) <= set(self.cases)
+        return isinstance(size, Mapping) and bool(size) and set(size) <= {*self.cases, YOUR_DATA}
 
     def metrics(self, arm: str, case: str | None) -> set[str]:
         """What the claims ask of an arm in a case (None: on the user's file)."""

@@ -1,6 +1,7 @@
 r"""Closed-form logistic regression: softmax weights from class means and one covariance, in one pass.
 
 Title: Closed-form logistic regression | 逻辑回归的解析解
+Also: closed-form logistic regression, 8578
 Tags: classification, linear model, streaming
 Articles: 概率视角下的线性模型:逻辑回归有解析解吗?
 Page: docs/methods/closed_form_logistic.md

@@ -45,22 +45,28 @@ def embedded(pairs: Pairs) -> Embedded:
     return Embedded(vectors_of(texts, pairs.encoder or read("minilm")), left, right, torch.from_numpy(pairs.score))
 
 
-def vectors_of(texts: Sequence[str], folder: Path) -> Tensor:
-    """The mean of the last layer over the tokens of each text, in unit length; texts are cut after 256 tokens.
+def vectors_of(texts: Sequence[str], folder: Path, most_tokens: int = MOST_TOKENS) -> Tensor:
+    """The mean of the last layer over the tokens of each text, in unit length; texts are cut after some tokens.
 
     Errors: DataUnavailable without the package that runs encoders, or where the folder holds none as safetensors.
     """
+    return nn.functional.normalize(states_of(texts, folder, most_tokens)[:, 0], dim=-1)
+
+
+def states_of(texts: Sequence[str], folder: Path, most_tokens: int) -> Tensor:
+    """(texts, 2, width): the mean of the last layer over the tokens of each text, and that of the first token."""
     tokenizer, model = loaded(folder)
     found: list[Tensor] = []
     by_length = sorted(range(len(texts)), key=lambda i: len(texts[i]))  # so that batches need little padding
     for start in range(0, len(texts), AT_ONCE):
         batch = [texts[i] for i in by_length[start : start + AT_ONCE]]
-        tokens = tokenizer(batch, padding=True, truncation=True, max_length=MOST_TOKENS, return_tensors="pt")
+        tokens = tokenizer(batch, padding=True, truncation=True, max_length=most_tokens, return_tensors="pt")
         seen = tokens["attention_mask"][..., None]
         with torch.no_grad():
-            found.append((model(**tokens).last_hidden_state * seen).sum(1) / seen.sum(1).clamp(min=1))
-    vectors = torch.cat(found)[torch.from_numpy(np.argsort(by_length))].float()
-    return nn.functional.normalize(vectors, dim=-1)
+            state = model(**tokens).last_hidden_state
+        mean = (state * seen).sum(1) / seen.sum(1).clamp(min=1)
+        found.append(torch.stack([mean, state[:, 0]], dim=1))
+    return torch.cat(found)[torch.from_numpy(np.argsort(by_length))].float()
 
 
 def loaded(folder: Path) -> tuple[Any, Any]:
