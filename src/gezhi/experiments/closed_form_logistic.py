@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import count, islice
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -15,14 +15,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from gezhi.classification.closed_form_logistic import ClosedFormLogisticRegression
-from gezhi.data import Features, read
-from gezhi.experiments.setups.store import kept
+from gezhi.data import Features
 from gezhi.experiments.setups.tables import Floats, by_row, digits, split
-from gezhi.experiments.setups.texts import states_of
+from gezhi.experiments.setups.texts import encoded
 from gezhi.lab import YOUR_DATA, Dots, Experiment, Study, better, every, lower, ratio, same, two_thirds
 
 Labels = NDArray[np.int64]
-TOKENS = 128  # of each text
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,14 +44,8 @@ def table(data: Features) -> Split:
 
 def vectors(train: str, test: str) -> Split:
     """768 numbers a text: the mean of MiniLM's last layer over the tokens, and its first token."""
-    parts, folder = [read(train), read(test)], read("minilm")
-    texts = [text for part in parts for text in part.texts]
-    recipe = {"texts": texts, "tokens": TOKENS, "model": folder.name, "states": "mean and first"}
-    states = kept("minilm", recipe, lambda: {"states": states_of(texts, folder, TOKENS)})["states"]
-    X, y = states.flatten(1).double().numpy(), np.concatenate([part.labels for part in parts])
-    columns = tuple(f"x{i}" for i in range(X.shape[1]))
-    cut = len(parts[0].texts)
-    return Split(Features(X, y, parts[0].classes, columns, train), np.arange(cut), np.arange(cut, len(y)))
+    data, count = encoded(train, test)
+    return Split(data, np.arange(count), np.arange(count, len(data.y)))
 
 
 # ---- arms: (training rows, labels, seed, steps) -> scores of classes ---------------------------------------------------
@@ -86,7 +78,7 @@ def penalised(X: Floats, y: Labels, _steps: int) -> Predict:
     return lambda Z: np.asarray(model.predict(scaler.transform(Z)))
 
 
-def closed(X: Floats, y: Labels, _steps: int, shrinkage: str | None = None) -> Predict:
+def closed(X: Floats, y: Labels, _steps: int, shrinkage: Literal["oas"] | None = None) -> Predict:
     return ClosedFormLogisticRegression(shrinkage=shrinkage).fit(X, y).predict
 
 

@@ -33,7 +33,7 @@ VECTORS = Study(
     by.vectors,
     {SBERT: (by.SentenceBert, "hard"), COSENT: (cosent, "hard")},
     DIGITS,
-    {"smoke": SMOKE, "quick": by.Size(4000, 2000, 4), "full": by.Size(4000, 2000, 24)},
+    {"smoke": SMOKE, "quick": by.Size(4000, 2000, 4), "full": by.Size(4000, 2000, 80)},
     claims={
         "beats-sbert": better("spearman", COSENT, than=SBERT, by=0.02),
         "faster-start": better("spearman, epoch 1", COSENT, than=SBERT, by=0.02),
@@ -52,7 +52,7 @@ REGRESSION = Study(
     {f"{name}, {HARD}": (loss, "hard") for name, loss in LOSSES.items()}
     | {f"{FLOOR}, {HARD}": (regression(by.floored), "hard"), f"{ONE}, {RANDOM}": (LOSSES[ONE], "random")},
     DIGITS,
-    {"full": by.Size(4000, 2000, 24)},
+    {"full": by.Size(4000, 2000, 40)},
     claims={
         "one-fails": better("spearman", f"{COSENT}, {HARD}", than=f"{ONE}, {HARD}", by=0.02),
         "squared-fails": better("spearman", f"{COSENT}, {HARD}", than=f"{SQUARED}, {HARD}", by=0.02),
@@ -69,14 +69,14 @@ CROSS = Study(
     by.cross,
     {BCE: by.binary_cross_entropy, COSENT: cosent_loss},
     DIGITS,
-    {"full": by.Size(4000, 2000, 60)},
+    {"full": by.Size(4000, 2000, 120)},
     claims={
         "cross-level": better("spearman", BCE, than=COSENT, by=-0.01),
         "cross-accuracy": better("accuracy", BCE, than=COSENT, by=-0.01),
         "cross-faster": better("spearman, epoch 8", COSENT, than=BCE, by=0.01),
     },
     trains=PASSES,
-    seeds={"full": 20},
+    seeds={"full": 60},
     figures=(Profile("spearman by epoch", ("cross-level", "cross-faster"), x="epoch"),),
 )
 
@@ -86,7 +86,7 @@ TEXTS = Study(
     adapted,
     {AS_IS: None, SBERT: by.SentenceBert, SQUARED_COS: regression(by.squared), COSENT: cosent},
     {name: lambda name=name: embedded(read(name)) for name in ("lee-pairs", "simlex-999")},
-    {"smoke": {"simlex-999": 1}, "quick": {"simlex-999": 20}, "full": 20},
+    {"smoke": {"simlex-999": 1}, "quick": {"simlex-999": 20}, "full": 60},
     claims={
         "text-gains": better("spearman", COSENT, than=AS_IS, by=0.02),
         "text-sbert": better("spearman", COSENT, than=SBERT, by=0.02),

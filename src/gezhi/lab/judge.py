@@ -119,7 +119,7 @@ class Judged:
 
     def mean(self, values: Values) -> Values:
         """Each seed's mean; only where rows vary may some of them be untested."""
-        return np.nanmean(values, axis=1) if self.study.varies == "rows" else values.mean(axis=1)
+        return np.asarray((np.nanmean if self.study.varies == "rows" else np.mean)(values, axis=1))
 
     def slope(self, number: Number, seed: int, shorter: bool = False) -> float:
         """Least-squares slope of the logarithm of the metric along that of the cases."""

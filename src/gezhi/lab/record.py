@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
 import math
 import re
 import secrets
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
+import numpy as np
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError
 
 from gezhi._checks import invalid
@@ -19,6 +23,7 @@ from gezhi.lab.study import Varies
 
 MEASURED: Final = "gezhi.measured/1"
 MOST_BYTES = 256 * 2**20  # of a record; those of all methods together stay far below
+MANY, MOST_ROWS, PACKED = 64, 10_000_000, "f4:"
 RENEW = "Delete it and run gezhi again; what was measured is kept."
 STEM = re.compile(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)*")
 
@@ -39,20 +44,44 @@ Stem = Annotated[str, AfterValidator(_stem)]
 
 
 def packed(values: Sequence[float]) -> Any:
-    """One number per test row: 0, 1 and NaN as the characters 0, 1 and -, others as numbers of six digits."""
+    """One number per test row: 0, 1 and NaN as the characters 0, 1 and -; many others as compressed float32."""
     if all(v in (0, 1) or math.isnan(v) for v in values):
         return "".join("-" if math.isnan(v) else str(int(v)) for v in values)
+    if len(values) > MANY:
+        return PACKED + base64.b64encode(zlib.compress(np.asarray(values, "<f4").tobytes(), 9)).decode()
     return [float(f"{v:.6g}") if math.isfinite(v) else None for v in values]
+
+
+def rounded(values: Sequence[float]) -> list[float]:
+    """Rows as the file holds them, so that verdicts are the same before and after."""
+    return _unpacked(packed(values))  # type: ignore[no-any-return]
 
 
 def _unpacked(value: Any) -> Any:
     if isinstance(value, str):
-        if not re.fullmatch(r"[01-]*", value):
-            raise ValueError("rows of a 0/1 metric are the characters 0, 1 and -")
-        return [math.nan if c == "-" else float(c) for c in value]
+        return _numbers(value.removeprefix(PACKED)) if value.startswith(PACKED) else _characters(value)
     if isinstance(value, list):
         return [math.nan if v is None or not math.isfinite(v) else v for v in value]
     return _finite(value)
+
+
+def _characters(text: str) -> list[float]:
+    if not re.fullmatch(r"[01-]*", text):
+        raise ValueError("rows of a 0/1 metric are the characters 0, 1 and -")
+    return [math.nan if c == "-" else float(c) for c in text]
+
+
+def _numbers(text: str) -> list[float]:
+    """Compressed rows; a small text that unpacks into a large one is refused."""
+    try:
+        unpacker = zlib.decompressobj()
+        content = unpacker.decompress(base64.b64decode(text, validate=True), MOST_ROWS * 4)
+    except (binascii.Error, zlib.error) as error:
+        raise ValueError(f"rows cannot be unpacked: {error}") from None
+    if unpacker.unconsumed_tail or not unpacker.eof or len(content) % 4:
+        raise ValueError(f"rows must be at most {MOST_ROWS} numbers of four bytes")
+    found = np.frombuffer(content, "<f4").astype(float)
+    return np.where(np.isfinite(found), found, math.nan).tolist()  # type: ignore[no-any-return]
 
 
 def _repacked(value: Any) -> Any:

@@ -17,7 +17,7 @@ import gezhi
 from gezhi._catalogue import PACKAGE
 from gezhi.lab import cells as on_disk
 from gezhi.lab.figures import Figure
-from gezhi.lab.record import Compute, Drawn, Environment, Levels, Measured, MeasuredStudy, Posed, Words
+from gezhi.lab.record import Compute, Drawn, Environment, Levels, Measured, MeasuredStudy, Posed, Words, rounded
 from gezhi.lab.run import Cells, Outcome, Plan
 from gezhi.lab.study import Study, case_numbers, load_experiment
 from gezhi.lab.verdicts import NOT_OF_YOUR_DATA
@@ -122,8 +122,8 @@ def _series(metrics: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
 
 
 def _rounded(level: Any) -> Any:
-    """Rows to six digits, as the file holds them, so that verdicts are the same before and after."""
-    return [float(f"{v:.6g}") for v in level] if isinstance(level, list) else level
+    """Rows as the file holds them."""
+    return rounded(level) if isinstance(level, list) else level
 
 
 def cost_of(cells: Cells, case: str, arm: str) -> Compute:

@@ -1,6 +1,7 @@
 r"""Alternating normalisation (CAN): a known class prior, applied to uncertain predictions after training.
 
 Title: Alternating normalisation | 交替归一化
+Also: CAN, 8728
 Tags: classification, calibration, post-processing
 Articles: CAN:借助先验分布提升分类性能的简单后处理技巧
 Page: docs/methods/alternating_normalization.md

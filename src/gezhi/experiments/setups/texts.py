@@ -16,11 +16,12 @@ from scipy.sparse.csgraph import connected_components
 from torch import Tensor, nn
 
 from gezhi._checks import invalid, require
-from gezhi.data import DataUnavailable, Pairs, read
+from gezhi.data import DataUnavailable, Features, Pairs, read
 from gezhi.experiments.setups.pairs import Rows, correlation, cosines, trained
+from gezhi.experiments.setups.store import kept
 
 TEST_SHARE = 0.4  # of the groups; divided by texts, .36 of the pairs train, .16 test, the rest do neither
-MOST_TOKENS, AT_ONCE = 256, 32
+MOST_TOKENS, LABELLED_TOKENS, AT_ONCE = 256, 128, 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +91,18 @@ def loaded(folder: Path) -> tuple[Any, Any]:
         if bars:
             words.enable_progress_bar()
     return tokenizer, model.eval()
+
+
+@lru_cache(maxsize=1)
+def encoded(train: str, test: str) -> tuple[Features, int]:
+    """Labelled texts as MiniLM's mean and first state of the last layer (768 columns); so many rows are for training."""
+    parts, folder = [read(train), read(test)], read("minilm")
+    texts = [text for part in parts for text in part.texts]
+    recipe = {"texts": texts, "tokens": LABELLED_TOKENS, "model": folder.parent.name, "states": "mean and first"}
+    states = kept("minilm", recipe, lambda: {"states": states_of(texts, folder, LABELLED_TOKENS)})["states"]
+    X, y = states.flatten(1).double().numpy(), np.concatenate([part.labels for part in parts])
+    columns = tuple(f"x{i}" for i in range(X.shape[1]))
+    return Features(X, y, parts[0].classes, columns, train), len(parts[0].texts)
 
 
 @lru_cache(maxsize=1)
