@@ -16,8 +16,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from gezhi.classification.alternating_normalization import normalize_alternately, top_k_uncertainty
-from gezhi.data import Features, Probabilities, read
-from gezhi.experiments.setups.tables import by_row, split
+from gezhi.data import Features, Probabilities
+from gezhi.experiments.setups.tables import by_row, split, turned_digits
 from gezhi.experiments.setups.texts import encoded
 from gezhi.lab import Dots, Experiment, Study, better, every, inside, lower, ratio
 
@@ -113,12 +113,9 @@ class Digits:
 
     def predictions(self, seed: int) -> Predictions:
         """A logistic regression on rows drawn at random, so their frequencies are noisy; no image is on both sides."""
-        rng, data = np.random.default_rng(seed), read("digits")
-        images = [np.rot90(data.X.reshape(-1, 8, 8) / 16, turn, (1, 2)).reshape(-1, 64) for turn in range(self.turns)]
-        y = np.concatenate([data.y + 10 * turn for turn in range(self.turns)])  # which digit, and how far turned
-        image = np.tile(np.arange(len(data.y)), self.turns)
-        X = np.concatenate(images) + self.noise * rng.normal(size=(len(y), 64))
-        pool = rng.permutation(len(data.y))[: min(self.train_rows, 2 * self.train_rows // self.turns)]
+        rng, (X, y, image) = np.random.default_rng(seed), turned_digits(self.turns)
+        X = X + self.noise * rng.normal(size=X.shape)
+        pool = rng.permutation(image.max() + 1)[: min(self.train_rows, 2 * self.train_rows // self.turns)]
         test = ~np.isin(image, pool)
         training = np.zeros(len(y), dtype=bool)
         training[rng.permutation(np.flatnonzero(~test))[: self.train_rows]] = True

@@ -22,6 +22,15 @@ def digits() -> Features:
     return Features(data.X[:, varying] / 16, data.y, data.classes, tuple(np.array(data.columns)[varying]), data.name)
 
 
+def turned_digits(turns: int) -> tuple[Floats, Rows, Rows]:
+    """Digits and their quarter turns, pixels in 0..1: a class is which digit and how far turned; and which picture."""
+    data = read("digits")
+    pictures = data.X.reshape(-1, 8, 8) / 16
+    X = np.concatenate([np.rot90(pictures, turn, (1, 2)).reshape(-1, 64) for turn in range(turns)])
+    y = np.concatenate([data.y + 10 * turn for turn in range(turns)])
+    return X, y, np.tile(np.arange(len(data.y)), turns)
+
+
 def split(y: Rows, seed: int, train_size: float) -> tuple[Rows, Rows]:
     """Row numbers for training and for the test, classes in proportion."""
     train, test = train_test_split(np.arange(len(y)), train_size=train_size, stratify=y, random_state=seed)

@@ -1,6 +1,7 @@
 r"""Margin softmax (AM-Softmax, CosFace, ArcFace): classification that trains features for retrieval.
 
 Title: Margin softmax | 间隔 softmax
+Also: AM-Softmax, CosFace, ArcFace, 8656
 Tags: loss, metric learning, embeddings
 Articles: 从三角不等式到Margin Softmax
 Page: docs/methods/margin_softmax.md
