@@ -13,7 +13,7 @@ from sklearn.model_selection import train_test_split
 from torch import Tensor, nn
 
 from gezhi.data import Features, Texts
-from gezhi.experiments._byte_model import HIDDEN, MASK, Block, ByteModel, split_bytes, windows
+from gezhi.experiments.setups.bytes import HIDDEN, MASK, Block, ByteModel, split_bytes, windows
 from gezhi.nn.gelu import GELU
 from gezhi.nn.gelu.forms import GELUVariant
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
@@ -10,10 +11,12 @@ from torch import Tensor, nn
 
 from gezhi._checks import invalid
 from gezhi.data import Texts
+from gezhi.experiments.setups.train import fit
 from gezhi.nn.attention import Kernel, Scale, dot_product_attention, softmax
 
 MASK = 256  # the one token that is no byte
 HIDDEN = 0.15  # share of bytes that are masked
+AT_ONCE = 2048  # bytes of one forward pass of a test
 
 
 @lru_cache(maxsize=8)
@@ -66,6 +69,9 @@ class ByteModel(nn.Module):
         return logits
 
 
+# ---- text -----------------------------------------------------------------------------------------------------------
+
+
 def split_bytes(data: Texts, seed: int, test_share: float = 0.1) -> tuple[Tensor, Tensor]:
     """The bytes of the training texts and of the test texts, which the seed draws."""
     order = torch.randperm(len(data.texts), generator=torch.Generator().manual_seed(seed)).tolist()
@@ -77,40 +83,69 @@ def split_bytes(data: Texts, seed: int, test_share: float = 0.1) -> tuple[Tensor
 
 def windows(text: Tensor, count: int, length: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Bytes of random windows, and which of them to mask."""
+    check_length(text, length)
+    starts = torch.randint(len(text) - length + 1, (count, 1), generator=generator)
+    return text[starts + torch.arange(length)].long(), masks(count, length, generator)
+
+
+def pieces(text: Tensor, length: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """The whole text cut into windows one after another, without a shorter rest, and which bytes to mask."""
+    check_length(text, length)
+    ids = text[: len(text) // length * length].view(-1, length).long()
+    return ids, masks(len(ids), length, generator)
+
+
+def masks(count: int, length: int, generator: torch.Generator) -> Tensor:
+    return torch.rand(count, length, generator=generator) < HIDDEN
+
+
+def check_length(text: Tensor, length: int) -> None:
     if len(text) < length:
         raise invalid("texts", f"leave at least {length} bytes for training and for testing each", len(text))
-    starts = torch.randint(len(text) - length + 1, (count, 1), generator=generator)
-    return text[starts + torch.arange(length)].long(), torch.rand(count, length, generator=generator) < HIDDEN
+
+
+# ---- training and judging -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Training:
+    """Steps of training, windows a step, bytes a window, width and layers of the model."""
+
+    steps: int
+    batch: int = 16
+    length: int = 64
+    dim: int = 128
+    depth: int = 2
 
 
 def train(
-    text: Tensor, seed: int, steps: int, *, batch: int, length: int, scale: float | Scale | None = None
+    model: ByteModel, text: Tensor, seed: int, size: Training, *, scale: float | Scale | None = None, rate: float = 2e-3
 ) -> ByteModel:
-    """A model after so many AdamW steps, warmed up to 0.002 and cooled down along a cosine."""
-    torch.manual_seed(seed)
-    model, draw = ByteModel(), torch.Generator().manual_seed(seed)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=2e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, steps, pct_start=0.1, cycle_momentum=False)
-    for _ in range(steps):
-        ids, hidden = windows(text, batch, length, draw)
-        loss = F.cross_entropy(model(ids.masked_fill(hidden, MASK), scale)[hidden], ids[hidden])
-        optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        schedule.step()
+    """The model after training on random windows of the text, which the seed draws."""
+    draw = torch.Generator().manual_seed(seed)
+
+    def loss() -> Tensor:
+        ids, hidden = windows(text, size.batch, size.length, draw)
+        return F.cross_entropy(model(ids.masked_fill(hidden, MASK), scale)[hidden], ids[hidden])
+
+    fit(model.parameters(), loss, size.steps, rate=rate, warmup=0.1)
     return model.eval()
 
 
 @torch.no_grad()
-def accuracy(
-    model: ByteModel, text: Tensor, seed: int, masked: int, length: int, scale: float | Scale | None = None
-) -> float:
-    """Share of masked bytes that are guessed right, on random windows with about so many of them."""
-    draw = torch.Generator().manual_seed(seed)
-    ids, hidden = windows(text, max(1, round(masked / HIDDEN / length)), length, draw)
-    at_once = max(1, 2048 // length)
-    right = [
-        model(part.masked_fill(hide, MASK), scale)[hide].argmax(-1) == part[hide]
-        for part, hide in zip(torch.split(ids, at_once), torch.split(hidden, at_once), strict=True)
-    ]
-    return float(torch.cat(right).float().mean())
+def guesses(
+    model: ByteModel, ids: Tensor, hidden: Tensor, scale: float | Scale | None = None, kernel: Kernel = softmax
+) -> Tensor:
+    """Logits over the 256 bytes at every masked byte, in order."""
+    at_once = max(1, AT_ONCE // ids.shape[1])
+    parts = zip(torch.split(ids, at_once), torch.split(hidden, at_once), strict=True)
+    return torch.cat([model(part.masked_fill(hide, MASK), scale, kernel)[hide] for part, hide in parts])
+
+
+def accuracy_by_window(
+    model: ByteModel, ids: Tensor, hidden: Tensor, scale: float | Scale | None = None, kernel: Kernel = softmax
+) -> Tensor:
+    """Share of its masked bytes that are guessed right, of each window; NaN where none is masked."""
+    right = torch.zeros(hidden.shape, dtype=torch.float64)
+    right[hidden] = (guesses(model, ids, hidden, scale, kernel).argmax(-1) == ids[hidden]).double()
+    return right.sum(1) / hidden.sum(1)

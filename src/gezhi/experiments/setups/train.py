@@ -1,0 +1,38 @@
+"""The training loop of experiments that draw their batches themselves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor, nn
+
+
+def fit(
+    parameters: Iterable[nn.Parameter],
+    loss: Callable[[], Tensor],
+    steps: int,
+    *,
+    rate: float = 3e-3,
+    warmup: float = 0.0,
+) -> None:
+    """AdamW steps on the losses that `loss` draws.
+
+    The step size rises to `rate` over the share `warmup` of the steps and then falls to 0 along half a cosine, so that
+    training ends at rest.
+    """
+    optimiser = torch.optim.AdamW(parameters, lr=rate)
+    rising = warmup * steps
+
+    def share(step: int) -> float:
+        if step < rising:
+            return (step + 1) / (rising + 1)
+        return (1 + math.cos(math.pi * (step - rising) / max(1.0, steps - rising))) / 2
+
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, share)
+    for _ in range(steps):
+        optimiser.zero_grad()
+        torch.autograd.backward(loss())
+        optimiser.step()
+        schedule.step()
