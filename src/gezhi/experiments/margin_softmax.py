@@ -17,6 +17,7 @@ from torch.nn.functional import normalize
 from gezhi._checks import invalid
 from gezhi.data import Features
 from gezhi.experiments.setups.tables import by_row, digits, split, turned_digits
+from gezhi.experiments.setups.train import fit
 from gezhi.lab import YOUR_DATA, Dots, Experiment, Study, at, better, lower, two_thirds
 from gezhi.losses.margin_softmax import MarginSoftmaxLoss, additive_angle, additive_cosine
 from gezhi.losses.margin_softmax.margins import Margin
@@ -67,18 +68,17 @@ def of_table(data: Features, new: int = 0) -> Task:
 
 
 def trained_model(margin: Margin, X: Tensor, y: Tensor, steps: int) -> tuple[nn.Module, MarginSoftmaxLoss]:
-    """A perceptron 64-128-16 under a margin softmax with s = 20, by Adam with a step that falls from 0.002 to 0."""
+    """A perceptron 64-128-16 under a margin softmax with s = 20."""
     model = nn.Sequential(nn.Linear(X.shape[1], 128), nn.ReLU(), nn.Linear(128, 16))
     head = MarginSoftmaxLoss(int(y.max()) + 1, 16, margin=margin, scale=20.0)
     nn.init.normal_(head.weight, std=0.1)
-    optimiser = torch.optim.Adam([*model.parameters(), *head.parameters()], 2e-3)
-    falling = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 1 - step / steps)
-    for _ in range(steps):
+
+    def loss() -> Tensor:
         batch = torch.randint(len(y), (128,))
-        optimiser.zero_grad()
-        torch.autograd.backward(head(model(X[batch]), y[batch]))
-        optimiser.step()
-        falling.step()
+        found: Tensor = head(model(X[batch]), y[batch])
+        return found
+
+    fit([*model.parameters(), *head.parameters()], loss, steps, rate=2e-3)
     return model.requires_grad_(False), head.requires_grad_(False)
 
 

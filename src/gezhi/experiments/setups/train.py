@@ -16,13 +16,14 @@ def fit(
     *,
     rate: float = 3e-3,
     warmup: float = 0.0,
+    decay: float = 0.01,
 ) -> None:
     """AdamW steps on the losses that `loss` draws.
 
     The step size rises to `rate` over the share `warmup` of the steps and then falls to 0 along half a cosine, so that
-    training ends at rest.
+    training ends at rest. `decay`: weights shrink by that times the step size; 0: no penalty.
     """
-    optimiser = torch.optim.AdamW(parameters, lr=rate)
+    optimiser = torch.optim.AdamW(parameters, lr=rate, weight_decay=decay)
     rising = warmup * steps
 
     def share(step: int) -> float:

@@ -1,6 +1,7 @@
 r"""GELU, its two elementary approximations, and the fits their constants come from.
 
 Title: GELU and its elementary approximations | GELU 及其初等函数近似
+Also: GELU, 7309
 Tags: activation, approximation, transformer
 Articles: GELU的两个初等函数近似是怎么来的
 Page: docs/methods/gelu.md
