@@ -7,6 +7,7 @@ import resource
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,6 +61,69 @@ def saved_bytes() -> Iterator[Callable[[], int]]:
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         yield lambda: sum(seen.values())
+
+
+class PeakBytes:
+    """Most bytes that autograd kept at once. Of a storage counts what lies between the ends of the tensors kept."""
+
+    def __init__(self) -> None:
+        self.spans: dict[int, dict[int, tuple[int, int]]] = {}  # storage: who holds which bytes of it
+        self.now = self.peak = self.taken = 0
+
+    def hold(self, tensor: Any) -> _Held:
+        storage, held = tensor.untyped_storage().data_ptr(), _Held(tensor)
+        reach = 1 + sum((int(size) - 1) * step for size, step in zip(tensor.shape, tensor.stride(), strict=True))
+        start = int(tensor.storage_offset())
+        self.taken += 1
+        self._change(storage, self.taken, (start * tensor.itemsize, (start + reach) * tensor.itemsize))
+        weakref.finalize(held, self._change, storage, self.taken, None)
+        return held
+
+    def _change(self, storage: int, holder: int, span: tuple[int, int] | None) -> None:
+        spans = self.spans.setdefault(storage, {})
+        self.now -= _extent(spans)
+        if span is None:
+            del spans[holder]
+        else:
+            spans[holder] = span
+        self.now += _extent(spans)
+        self.peak = max(self.peak, self.now)
+
+
+class _Held:
+    def __init__(self, tensor: Any) -> None:
+        self.tensor = tensor
+
+
+def _extent(spans: dict[int, tuple[int, int]]) -> int:
+    return max(stop for _, stop in spans.values()) - min(start for start, _ in spans.values()) if spans else 0
+
+
+@contextmanager
+def counting(kept: PeakBytes, parameters: set[int]) -> Iterator[None]:
+    """Inside, `kept` counts what is saved for backward, except the storages in `parameters`."""
+    import torch
+
+    def pack(tensor: Any) -> Any:
+        alone = not tensor.numel() or tensor.untyped_storage().data_ptr() in parameters
+        return tensor if alone else kept.hold(tensor)
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda kept: kept.tensor if isinstance(kept, _Held) else kept):
+        yield
+
+
+def peak_saved(encoder: Any, loss: Callable[..., Any], run: Callable[[Callable[..., Any]], Any]) -> tuple[int, int]:
+    """Peak bytes that encoder and loss kept for backward while `run(loss)` computed a gradient, each by itself."""
+    parameters = {p.untyped_storage().data_ptr() for p in encoder.parameters()}
+    of_encoder, of_loss = PeakBytes(), PeakBytes()
+
+    def apart(*representations: Any) -> Any:
+        with counting(of_loss, parameters):
+            return loss(*representations)
+
+    with counting(of_encoder, parameters):
+        run(apart)
+    return of_encoder.peak, of_loss.peak
 
 
 def peak_bytes(code: str) -> int:

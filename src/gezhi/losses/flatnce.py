@@ -1,6 +1,7 @@
 r"""FlatNCE: InfoNCE without the positive in the denominator, so that its gradient never fades.
 
 Title: FlatNCE and InfoNCE | FlatNCE 与 InfoNCE
+Also: FlatNCE, InfoNCE, 8586
 Tags: loss, contrastive, embeddings
 Articles: FlatNCE:小批次对比学习效果差的原因竟是浮点误差?
 Page: docs/methods/flatnce.md

@@ -18,7 +18,20 @@ def fit(
     warmup: float = 0.0,
     decay: float = 0.01,
 ) -> None:
-    """AdamW steps on the losses that `loss` draws.
+    """AdamW steps on the losses that `loss` draws; see `descend`."""
+    descend(parameters, lambda: torch.autograd.backward(loss()), steps, rate=rate, warmup=warmup, decay=decay)
+
+
+def descend(
+    parameters: Iterable[nn.Parameter],
+    gradient: Callable[[], object],
+    steps: int,
+    *,
+    rate: float = 3e-3,
+    warmup: float = 0.0,
+    decay: float = 0.01,
+) -> None:
+    """AdamW steps along the gradients that `gradient` adds to the parameters' `.grad`.
 
     The step size rises to `rate` over the share `warmup` of the steps and then falls to 0 along half a cosine, so that
     training ends at rest. `decay`: weights shrink by that times the step size; 0: no penalty.
@@ -34,6 +47,6 @@ def fit(
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, share)
     for _ in range(steps):
         optimiser.zero_grad()
-        torch.autograd.backward(loss())
+        gradient()
         optimiser.step()
         schedule.step()

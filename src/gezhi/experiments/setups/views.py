@@ -4,7 +4,7 @@
     generator = torch.Generator().manual_seed(seed)
     model = encoder(sides.pixels, seed)            # 64-128-32, initialised by the seed
     first, second = pairs(sides.train, 256, generator)   # images drawn with replacement, two views of each
-    recall(model, sides.test, generator)           # share of images whose second view is the nearest to the first
+    recalls(model, sides, seed)                    # whose second view is the nearest to the first
 
 `data` is `Images`: `digits()`, or the user's file (`accepts="images"`). Global generators are left alone.
 """
@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,18 +20,18 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize, pad
 
 from gezhi.data import Images, read
+from gezhi.experiments.setups.tables import Rows, by_row
 
 TRAINED, TESTED = 1000, 797  # of the 1797 digits; of other images at most as many are tested, as recall falls with them
 NOISE = 0.15  # standard deviation; pixels lie between 0 and 1
 
 
 class Split(NamedTuple):
-    """Training and test images from 0 to 1, (rows, height, width) or with channels last, and their labels, if any."""
+    """Training and test images from 0 to 1, (rows, height, width) or with channels last; which rows the tests are."""
 
     train: Tensor
     test: Tensor
-    train_labels: Tensor | None
-    test_labels: Tensor | None
+    test_rows: Rows
 
     @property
     def pixels(self) -> int:
@@ -52,8 +52,7 @@ def split(data: Images, seed: int) -> Split:
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
     tested = min(TESTED, round(len(images) * TESTED / (TRAINED + TESTED)))
     train, test = order[: len(images) - tested], order[len(images) - tested :]
-    labels = None if data.labels is None else torch.from_numpy(np.asarray(data.labels, dtype=np.int64))
-    return Split(images[train], images[test], *(None if labels is None else labels[rows] for rows in (train, test)))
+    return Split(images[train], images[test], test.numpy())
 
 
 def encoder(pixels: int, seed: int, width: int = 128, dim: int = 32) -> nn.Sequential:
@@ -80,8 +79,16 @@ def pairs(images: Tensor, count: int, generator: torch.Generator) -> tuple[Tenso
     return views(drawn, generator), views(drawn, generator)
 
 
+def recalls(model: nn.Module, sides: Split, seed: int) -> dict[str, Any]:
+    """Of each image of the table, whether a test image's other view is found; and the share of training images."""
+    found = recall(model, sides.test, torch.Generator().manual_seed(seed + 10**6))
+    trained = recall(model, sides.train[: len(sides.test)], torch.Generator().manual_seed(seed + 10**6))
+    rows = len(sides.train) + len(sides.test)
+    return {"recall": by_row(rows, sides.test_rows, found.numpy()), "training recall": float(trained.mean())}
+
+
 @torch.no_grad()
-def recall(model: nn.Module, images: Tensor, generator: torch.Generator) -> float:
-    """Share of images whose second view has, among all second views, the largest cosine with the first."""
+def recall(model: nn.Module, images: Tensor, generator: torch.Generator) -> Tensor:
+    """Of each image, whether its second view has, among all second views, the largest cosine with the first."""
     first, second = (normalize(model(views(images, generator)), dim=-1) for _ in range(2))
-    return float(((first @ second.mT).argmax(-1) == torch.arange(len(images))).double().mean())
+    return ((first @ second.mT).argmax(-1) == torch.arange(len(images))).double()
