@@ -1,6 +1,7 @@
 r"""Infomap: communities are what lets the path of a random walker be told in the fewest bits.
 
 Title: Infomap: the map equation | Infomap：映射方程
+Also: InfoMap, map equation, 7006
 Tags: graph, clustering, unsupervised, information
 Articles: 最小熵原理(五):"层层递进"之社区发现与聚类
 Page: docs/methods/infomap.md

@@ -1,22 +1,18 @@
-"""What the experiment on Infomap stands on: graphs with known communities, searches to compare with, word vectors."""
+"""Graphs with known communities, and searches for communities to compare with."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import chain
 from typing import Any
 
 import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array, csr_array
-from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
-from sklearn.utils.extmath import randomized_svd
 
-from gezhi.data import Edges, LabelledTexts, Texts
-from gezhi.graph.infomap import InfomapClustering, map_equation
+from gezhi.data import Edges
+from gezhi.graph import InfomapClustering, map_equation
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -106,20 +102,6 @@ def lfr(case: LFR, seed: int) -> Known:
     raise RuntimeError(f"no benchmark graph for {case} from seed {seed} on")
 
 
-def recursive_triangles(levels: int) -> Known:
-    """3^levels nodes: three copies of the next smaller graph, each joined to each by one edge between corners."""
-    source, target = [], []
-    for level in range(1, levels + 1):
-        inner = 3 ** (level - 1)
-        step = sum(3**i for i in range(level - 1))  # from one corner of an inner block to its next
-        for base in range(0, 3**levels, 3**level):
-            for a, b in ((1, 0), (2, 0), (2, 1)):
-                source.append(base + a * inner + b * step)
-                target.append(base + b * inner + a * step)
-    ends = np.array([source, target], dtype=np.int64)
-    return Known((*ends, np.ones(len(source)), 3**levels), False, np.arange(3**levels) // 3 ** (levels - 1))
-
-
 @lru_cache(maxsize=1)
 def three_levels(shape: tuple[int, int, int], chances: tuple[float, float, float], seed: int) -> Known:
     """Groups inside groups: an edge's chance depends on whether both levels, the upper one or none is shared."""
@@ -199,71 +181,3 @@ def many_partitions(case: LFR, seed: int, starts: int) -> tuple[Known, Sequence[
     ]
     found += [list(nx.community.asyn_lpa_communities(held, seed=start)) for start in range(starts)]
     return graph, [labels_of(c, graph.n) for c in found], [nx.community.modularity(held, c) for c in found]
-
-
-# ---- words ----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class Corpus:
-    """Documents as numbers of words (−1: outside the vocabulary), and how words are to be judged.
-
-    Attributes:
-        word_class: of each word, where it is fixed; None: the topic whose held-out documents use the word most.
-        topic: of each document.
-    """
-
-    documents: Sequence[Ints]
-    words: tuple[str, ...]
-    word_class: Ints | None = None
-    topic: Ints | None = None
-
-
-def vocabulary(texts: Sequence[Sequence[str]], size: int, wanted: Callable[[str], bool]) -> Mapping[str, int]:
-    """The most frequent wanted words, by frequency and then by spelling."""
-    counts: dict[str, int] = {}
-    for word in chain.from_iterable(texts):
-        counts[word] = counts.get(word, 0) + 1
-    kept = sorted((word for word in counts if wanted(word)), key=lambda word: (-counts[word], word))[:size]
-    return {word: number for number, word in enumerate(kept)}
-
-
-def numbered(texts: Sequence[Sequence[str]], number: Mapping[str, int]) -> list[Ints]:
-    return [np.array([number.get(word, -1) for word in text], dtype=np.int64) for text in texts]
-
-
-def english_topics(data: LabelledTexts, size: int) -> Corpus:
-    """The most frequent English words that are not stop words; a word's class is the topic that uses it most."""
-    texts = [["".join(c for c in word if c.isalpha()) for word in text.lower().split()] for text in data.texts]
-    number = vocabulary(texts, size, lambda word: len(word) > 2 and word not in ENGLISH_STOP_WORDS)
-    return Corpus(numbered(texts, number), tuple(number), topic=data.labels)
-
-
-def chinese_tags(data: Texts, size: int) -> Corpus:
-    """The most frequent words of a tagged Chinese corpus; a word's class is its most frequent part of speech."""
-    pairs = [[piece.lstrip("[").partition("/")[::2] for piece in text.split()] for text in data.texts]
-    tags: dict[str, dict[str, int]] = {}
-    for word, tag in chain.from_iterable(pairs):
-        seen = tags.setdefault(word, {})
-        seen[tag[:1].lower()] = seen.get(tag[:1].lower(), 0) + 1
-    usual = {word: max(sorted(seen), key=lambda tag, seen=seen: seen[tag]) for word, seen in tags.items()}  # type: ignore[misc]
-    texts = [[word for word, _ in text] for text in pairs]
-    number = vocabulary(texts, size, lambda word: usual[word] not in "wmt")  # punctuation, numbers, times
-    names = sorted({usual[word] for word in number})
-    return Corpus(numbered(texts, number), tuple(number), np.array([names.index(usual[word]) for word in number]))
-
-
-def word_vectors(documents: Sequence[Ints], words: int, dim: int = 100, window: int = 5) -> Floats:
-    """Positive pointwise mutual information of neighbours within a window, reduced by a singular value decomposition."""
-    gap = np.full(window, -1)
-    text = np.concatenate([part for document in documents for part in (document, gap)])
-    pairs = [(text[:-shift], text[shift:]) for shift in range(1, window + 1)]
-    a, b = (np.concatenate([pair[side] for pair in pairs]) for side in (0, 1))
-    kept = (a >= 0) & (b >= 0)
-    together = coo_array((np.ones(int(kept.sum())), (a[kept], b[kept])), shape=(words, words)).tocsr()
-    together = (together + together.T).tocoo()
-    total = together.sum(axis=1)
-    information = np.log(together.data * total.sum() / (total[together.row] * total[together.col]))
-    positive = csr_array((np.maximum(information, 0), (together.row, together.col)), shape=(words, words))
-    left, scale, _ = randomized_svd(positive, dim, random_state=0)
-    return np.asarray(left * np.sqrt(scale))
