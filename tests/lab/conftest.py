@@ -15,7 +15,7 @@ import pytest
 from lab_toys.calls import FILE, STOP, noted
 from lab_toys.running import Run, run_toys
 
-from gezhi.lab.run import load_case
+from gezhi.lab.measure import load_case
 
 TESTS = Path(__file__).parent.parent
 
