@@ -251,7 +251,7 @@ def test_a_huge_file_is_not_read(tmp_path):
 def test_a_million_claims_are_refused_in_bounded_time(content, tmp_path):
     path = tmp_path / "many.json"
     content["studies"][0]["claims"] = "HERE"
-    many = ",".join(f'"c{i}":{{"tests":[]}}' for i in range(1_000_000))
+    many = ",".join(f'"c{i}":0' for i in range(1_000_000))
     path.write_text(json.dumps(content).replace('"HERE"', "{" + many + "}"))
     assert path.stat().st_size < records.MOST_BYTES
     start = time.process_time()
