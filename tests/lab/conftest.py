@@ -15,7 +15,7 @@ import pytest
 from lab_toys.calls import FILE, STOP, noted
 from lab_toys.running import Run, run_toys
 
-from gezhi.lab.run import load_case
+from gezhi.lab.measure import load_case
 
 TESTS = Path(__file__).parent.parent
 
@@ -53,14 +53,14 @@ def interrupted(calls: Callable[[], list[str]]) -> Callable[..., subprocess.Comp
         process = subprocess.Popen(
             [sys.executable, *arguments],
             cwd=TESTS,
-            env={**os.environ, "PYTHONPATH": str(TESTS), STOP: "4"},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), STOP: "4"},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
         try:
             deadline = time.monotonic() + 120
-            while len(noted()) < 4:
+            while not any(line.startswith("pid") for line in noted()):
                 assert process.poll() is None, process.communicate()[1]
                 assert time.monotonic() < deadline
                 time.sleep(0.02)

@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from gezhi.lab import Claim, better, exponent, inside, lower, ratio, same
-from gezhi.lab.claims import Number, Test
+from gezhi.lab import at, better, exponent, inside, lower, ratio, same
+from gezhi.lab.claims import Claim, Number, Test, as_claim
 
 INF = math.inf
 
@@ -45,7 +45,9 @@ def test_each_word_is_a_number_and_a_region(test, number, region):
         (lambda: ratio("x", "a", over="b"), "bound the claim on one side at least"),
         (lambda: ratio("x", "a", over="b", at_most=0), "at_most must lie strictly between 0 and inf: got 0"),
         (lambda: ratio("x", "a", over="b", at_least=-2), "at_least must lie between 0 and inf: got -2"),
-        (lambda: Claim("empty", "E.", "空。", ()), "tests of claim 'empty' must hold a test: got none"),
+        (lambda: at("toy"), "a claim must hold a test: got none"),
+        (lambda: Claim(()), "a claim must hold a test: got none"),
+        (lambda: at((), inside("x", "a", 1)), "cases of a claim must name a case, or be None for all: got none"),
     ],
 )
 def test_regions_that_make_no_sense_are_refused(make, message):
@@ -53,12 +55,14 @@ def test_regions_that_make_no_sense_are_refused(make, message):
         make()
 
 
-def test_one_test_or_several_read_alike():
+def test_one_test_several_or_a_claim_read_alike():
     one, other = inside("x", "a", 1), exponent("x", "a", 1)
-    assert Claim("c", "C.", "丙。", one).all_tests == (one,)
-    assert Claim("c", "C.", "丙。", (one, other)).all_tests == (one, other)
-    assert not Claim("c", "C.", "丙。", one).along_cases
-    assert Claim("c", "C.", "丙。", (one, other)).along_cases
+    assert as_claim(one) == Claim((one,))
+    assert as_claim((one, other)) == Claim((one, other))
+    assert as_claim(at("toy", one, other)) == Claim((one, other), ("toy",))
+    assert at(("toy", "table"), one).cases == ("toy", "table")
+    assert not as_claim(one).along_cases
+    assert as_claim((one, other)).along_cases
 
 
 def test_pytest_does_not_take_the_lab_s_test_for_its_own():

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 FILE = "LAB_TOYS_CALLS"  # names the file; unset: nothing is written
-STOP = "LAB_TOYS_STOP"  # the number of the call that never ends; unset: all end
+STOP = "LAB_TOYS_STOP"  # how many calls end; unset: all do
 
 
 def note(*words: object) -> None:
@@ -24,6 +24,7 @@ def noted() -> list[str]:
 
 
 def perhaps_stop() -> None:
-    """Wait for the signal that ends this process, if this is the call to do so."""
-    if STOP in os.environ and len(noted()) == int(os.environ[STOP]):
+    """Wait for the signal that ends this process, once there were enough calls."""
+    if STOP in os.environ and len(noted()) >= int(os.environ[STOP]):
+        note("pid", os.getpid())
         time.sleep(600)

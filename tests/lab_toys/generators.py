@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-from lab_toys.planted import claim
 
 from gezhi.lab import Experiment, Study, same
 
@@ -31,7 +30,7 @@ DRAWS = Study(
     {"base": "base", "twin": "twin"},
     {"one": draws, "two": draws},
     {"smoke": 3, "quick": 3},
-    claims=(claim("same", same("network", "twin", than="base", within=0.1)),),
+    claims={"alike": same("network", "twin", than="base", within=0.1)},
 )
 
 EXPERIMENT = Experiment("Do arms see the same chance?", (DRAWS,))

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 import numpy as np
 from lab_toys.calls import note, perhaps_stop
-from lab_toys.planted import claim
 
 from gezhi.lab import Experiment, Study, better
 
@@ -23,7 +22,7 @@ SCORES = Study(
     {"base": 0.0, "gain": 1.0},
     {"one": 1, "two": 2},
     {"smoke": None, "quick": None},
-    claims=(claim("gain", better("score", "gain", than="base", by=0.02)),),
+    claims={"gain": better("score", "gain", than="base", by=0.02)},
 )
 
 EXPERIMENT = Experiment("Is anything lost?", (SCORES,))

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from lab_toys.planted import claim, ladder
+from lab_toys.planted import ladder
 
 from gezhi.data import DataUnavailable
 from gezhi.lab import Experiment, Study, better
@@ -41,7 +41,7 @@ def warning(gain: float, case: Any, seed: int, size: None) -> Mapping[str, Any]:
 
 
 def study(name: str, measure: Any, cases: Mapping[str, Any]) -> Study:
-    return Study(name, measure, ARMS, cases, {"quick": None}, claims=(claim(name, GAIN),))
+    return Study(name, measure, ARMS, cases, {"quick": None}, claims={name: GAIN})
 
 
 EXPERIMENT = Experiment(

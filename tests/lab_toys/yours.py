@@ -10,7 +10,7 @@ from lab_toys.calls import note
 from lab_toys.planted import ladder
 
 from gezhi.data import Features, Probabilities
-from gezhi.lab import Claim, Experiment, Study, better, exponent
+from gezhi.lab import Experiment, Study, at, better, every, exponent
 
 
 def built_in() -> Features:
@@ -29,12 +29,12 @@ TABLE = Study(
     share,
     {"base": 0.0, "gain": 0.1},
     {"rows = 4": built_in, "rows = 8": built_in},
-    dict.fromkeys(("smoke", "quick"), None),
-    claims=(
-        Claim("anywhere", "It gains on every table.", "在每张表上都有提高。", GAIN),
-        Claim("there", "It gains on the small table.", "在小表上有提高。", GAIN, at="rows = 4"),
-        Claim("along", "Rows grow slowly.", "行数增长缓慢。", exponent("rows", "gain", high=3)),
-    ),
+    every(None),
+    claims={
+        "anywhere": GAIN,
+        "there": at("rows = 4", GAIN),
+        "along": exponent("rows", "gain", high=3),
+    },
     accepts="features",
 )
 
@@ -51,10 +51,8 @@ PREDICTED = Study(
     hit,
     {"base": "predictions", "always": "always"},
     {},
-    dict.fromkeys(("smoke", "quick"), None),
-    claims=(
-        Claim("beats", "It is right more often.", "它更常正确。", better("correct", "always", than="base", by=0.02)),
-    ),
+    every(None),
+    claims={"beats": better("correct", "always", than="base", by=0.02)},
     varies="items",
     accepts="probabilities",
 )

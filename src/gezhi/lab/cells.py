@@ -94,9 +94,9 @@ class Job:
         parts = [PROTOCOL, code, reach(self.size, own=top(self.stem)), versions(*experiment.packages)]
         parts += [self.study, self.case, arm, self.seed]
         if self.data:
-            parts += [self.data.sha256, self.data.label]
+            parts += [self.data.sha256, self.data.label, study.accepts]
         if study.timed:
-            parts += [cpu(), study.threads, study.repeats]
+            parts += [cpu(), study.threads, study.repeats, self.budget == "smoke"]  # a smoke run times once
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 

@@ -54,6 +54,12 @@ class Claim:
     tests: tuple[Test, ...]
     cases: tuple[str, ...] | None = None
 
+    def __post_init__(self) -> None:
+        if not self.tests:
+            raise invalid("a claim", "hold a test", "none")
+        if self.cases == ():
+            raise invalid("cases of a claim", "name a case, or be None for all", "none")
+
     @property
     def along_cases(self) -> bool:
         """Whether it speaks of a trend over all cases instead of each one."""

@@ -26,10 +26,11 @@ def conduct(plan: Plan, command: str, on_event: Event, lang: Lang = "en") -> tup
     from gezhi.lab.report import write_report  # templates and drawing load only when there is something to show
 
     check_folder(plan.folder)
+    before = {record.stem: record for record in records_in(plan.folder)}
     for stem in plan.stems:
-        check_look(plan, stem)
+        check_look(plan, stem, before.get(stem))
     outcome = execute(plan, on_event)
-    found = [measured_of(stem, plan, outcome, command) for stem in plan.stems]
+    found = [measured_of(stem, plan, outcome, command, before.get(stem)) for stem in plan.stems]
     with FileLock(plan.folder / ".lock"):  # another run may join its results now
         for measured in found:
             save(measured, plan.folder / "results")
@@ -39,12 +40,16 @@ def conduct(plan: Plan, command: str, on_event: Event, lang: Lang = "en") -> tup
     return record_of(found), outcome
 
 
-def check_look(plan: Plan, stem: str) -> None:
+def records_in(folder: Path) -> list[Measured]:
+    """The records that a run's folder holds already, read before anything is measured."""
+    return [load(path) for path in sorted((folder / "results").glob("*.json"))]
+
+
+def check_look(plan: Plan, stem: str, before: Measured | None) -> None:
     """ValueError where these seeds were looked at with fewer of them: a verdict that did not please is not extended."""
-    path = plan.folder / "results" / f"{stem}.json"
-    if not path.exists():
+    if before is None:
         return
-    before, name = load(path), Path(plan.data.path).name if plan.data else None
+    name = Path(plan.data.path).name if plan.data else None
     count = plan.replicates(stem)
     if (before.budget, before.data, before.look) == (plan.budget, name, plan.look) and count > before.seeds:
         raise invalid("--seeds", f"not extend a run of {before.seeds} seeds that was looked at", count,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from gezhi.lab.claims import Number, Test
 from gezhi.lab.record import MeasuredStudy, Posed
@@ -16,17 +16,21 @@ from gezhi.lab.stats import (
     DISCORDANT,
     LEVEL,
     MIN_SEEDS,
+    ROUNDING,
     SHARE,
     Estimate,
+    Over,
     Values,
     Verdict,
     exactly,
     judge,
+    mean_of_tested,
     over_items,
     over_rows,
     over_seeds,
     replicates_needed,
     seen,
+    unknown,
 )
 
 
@@ -72,9 +76,8 @@ class Judged:
         estimate = self.estimate(test.number, case)
         moved = None if self.study.exact else self.still_training(region, case, estimate)
         bends = test.number.how == "exponent" and self.bends(region)
-        verdict = judge(estimate, region)
-        if verdict != "inconclusive" and (moved or bends):
-            verdict = "inconclusive"
+        unsound = bends or moved is not None
+        verdict: Verdict = "inconclusive" if unsound else judge(estimate, region)
         back = _exp if on_log else float
         noisy = estimate.over != "nothing" and math.isfinite(estimate.error)
         low, high = estimate.interval()
@@ -86,7 +89,7 @@ class Judged:
             n=estimate.n,
             over=estimate.over,
             seen=seen(estimate) if noisy else None,
-            needs=replicates_needed(estimate, region) if noisy and verdict == "inconclusive" else None,
+            needs=replicates_needed(estimate, region) if noisy and verdict == "inconclusive" and not unsound else None,
             coarse=estimate.without_spread,
             skewed=noisy and estimate.skewed and test.number.how == "difference",
             bends=bends,
@@ -99,34 +102,47 @@ class Judged:
         """The mean over replicates with its error, as the study varies."""
         if number.how == "exponent":
             slopes = [self.slope(number, seed) for seed in range(len(self.study.seeds))]
-            return exactly(slopes[0]) if self.study.exact else over_seeds(slopes)
+            return self.over_replicates(slopes, scale=1.0, resolution=self.step(number, case))
         assert case is not None
-        values = [self.values(case, arm, number.metric) for arm in number.arms]
-        by_row = self.study.varies in ("rows", "items") and values[0].shape[1] > 1
-        scale, step = _scale(number, values), self.step(number, values)
-        if by_row:
-            matrix, pseudo = _by_row(number, values), _pseudo(number, values)
-            if self.study.varies == "items":
-                return over_items(matrix[0], pseudo, scale=scale, resolution=step)
-            return over_rows(matrix, pseudo, scale=scale, resolution=step)
-        numbers = _compared(number, [self.mean(v) for v in values])
-        return exactly(float(numbers[0])) if self.study.exact else over_seeds(numbers, scale=scale, resolution=step)
+        step = self.step(number, case)
+        if self.study.varies in ("rows", "items") and not self.study.timed:
+            return self.over_tests(number, [self.rows(case, arm, number.metric) for arm in number.arms], step)
+        means = [self.means(case, arm, number.metric) for arm in number.arms]
+        return self.over_replicates(_compared(number, means), scale=_scale(number, means), resolution=step)
 
-    def values(self, case: str, arm: str, metric: str, shorter: bool = False) -> Values:
-        """(seeds, rows) of a metric; one column where it is a number."""
-        levels = (self.study.shorter if shorter else self.study.levels)[case][arm][metric]
-        return np.array([np.atleast_1d(_number(level)) for level in levels], dtype=float)
+    def over_replicates(self, x: ArrayLike, scale: float, resolution: float) -> Estimate:
+        x = np.asarray(x, dtype=float)
+        return exactly(float(x[0])) if self.study.exact else over_seeds(x, scale=scale, resolution=resolution)
 
-    def mean(self, values: Values) -> Values:
+    def over_tests(self, number: Number, values: Sequence[Values], step: float) -> Estimate:
+        """Over the rows of a test set, and over seeds where they vary too."""
+        over: Over = "items" if self.study.varies == "items" else "rows"
+        if not _same_rows(values):
+            return unknown(0, over)
+        if values[0].shape[1] == 1:  # a number for all rows together says nothing of their spread
+            return replace(unknown(1, over), value=float(np.mean(_compared(number, [v[:, 0] for v in values]))))
+        matrix, pseudo, scale = _by_row(number, values), _pseudo(number, values), _scale(number, values)
+        if over == "items":
+            return over_items(matrix[0], pseudo, scale=scale, resolution=step)
+        return over_rows(matrix, pseudo, scale=scale, resolution=step)
+
+    def rows(self, case: str, arm: str, metric: str) -> Values:
+        """(seeds, rows) of a metric; one column where it is a number, none where seeds differ in their rows."""
+        levels = [np.atleast_1d(_number(level)) for level in self.study.levels[case][arm][metric]]
+        if len({len(level) for level in levels}) > 1:
+            return np.empty((len(levels), 0))
+        return np.array(levels, dtype=float)
+
+    def means(self, case: str, arm: str, metric: str, shorter: bool = False) -> Values:
         """Each seed's mean; only where rows vary may some of them be untested."""
-        return np.asarray((np.nanmean if self.study.varies == "rows" else np.mean)(values, axis=1))
+        levels = (self.study.shorter if shorter else self.study.levels)[case][arm][metric]
+        mean = mean_of_tested if self.study.varies == "rows" else np.mean
+        return np.array([mean(np.atleast_1d(_number(level))) for level in levels], dtype=float)
 
     def slope(self, number: Number, seed: int, shorter: bool = False) -> float:
         """Least-squares slope of the logarithm of the metric along that of the cases."""
         x, y = self.log_log(number, seed, shorter)
-        return (
-            float((x - x.mean()) @ (y - y.mean()) / np.square(x - x.mean()).sum()) if np.isfinite(y).all() else np.nan
-        )
+        return float(_weights(x) @ y) if np.isfinite(y).all() else math.nan
 
     def log_log(self, number: Number, seed: int, shorter: bool = False) -> tuple[Values, Values]:
         levels = self.study.shorter if shorter else self.study.levels
@@ -135,10 +151,17 @@ class Judged:
             found = [np.mean(_number(levels[case][number.arm][number.metric][seed])) for case in cases]
             return np.log(np.array(list(cases.values()), dtype=float)), np.log(np.array(found, dtype=float))
 
-    def step(self, number: Number, values: Sequence[Values]) -> float:
+    def step(self, number: Number, case: str | None) -> float:
         """The stated resolution of the metric, on the scale where it is judged."""
         step = self.study.resolution.get(number.metric, 0.0)
-        return step / max(min(abs(float(np.nanmean(v))) for v in values), 1e-300) if number.how == "ratio" else step
+        if not step or number.how in ("value", "difference"):
+            return step
+        if number.how == "exponent":
+            x, y = self.log_log(number, 0)
+            return float(np.abs(_weights(x)) @ (step * np.exp(-y)))
+        assert case is not None
+        smallest = min(abs(float(np.mean(self.means(case, arm, number.metric)))) for arm in number.arms)
+        return step / smallest if smallest else math.inf
 
     # ---- marks -----------------------------------------------------------------------------------------------------
 
@@ -149,13 +172,9 @@ class Judged:
         arms = [arm for arm in number.arms if all(number.metric in shorter[c].get(arm, {}) for c in cases)]
         if not cases or not arms:
             return None
-        if number.how in ("value", "exponent"):
-            allowed = min(abs(estimate.value - edge) for edge in region.margins) / 2
-        else:
-            allowed = min(map(abs, region.margins)) / 2
         moves = {arm: self.move(number, arm, case) for arm in arms}
-        worst = max(moves, key=lambda arm: abs(moves[arm]))
-        return (worst, moves[worst]) if abs(moves[worst]) > allowed else None
+        worst = max(moves, key=lambda arm: math.inf if math.isnan(moves[arm]) else abs(moves[arm]))
+        return None if abs(moves[worst]) <= _half_margin(region, estimate) else (worst, moves[worst])
 
     def move(self, number: Number, arm: str, case: str | None) -> float:
         """By how much an arm changed from two thirds of its steps to all of them, mean over the seeds that ran both."""
@@ -164,25 +183,55 @@ class Judged:
             n = min(len(v) for arms in self.study.shorter.values() for v in arms[arm].values())
             return float(np.mean([self.slope(one, i) - self.slope(one, i, shorter=True) for i in range(n)]))
         assert case is not None
-        short = self.mean(self.values(case, arm, number.metric, shorter=True))
-        whole = self.mean(self.values(case, arm, number.metric))[: len(short)]
+        short = self.means(case, arm, number.metric, shorter=True)
+        whole = self.means(case, arm, number.metric)[: len(short)]
         with np.errstate(divide="ignore", invalid="ignore"):
             change = np.log(whole) - np.log(short) if number.how == "ratio" else whole - short
         return float(np.mean(change))
 
     def bends(self, region: Test) -> bool:
-        """Whether slopes between neighbouring cases leave the region in one direction, and not all of them do."""
-        count = len(self.study.seeds)
-        neighbours: list[list[float]] = []
-        for seed in range(count):
-            x, y = self.log_log(region.number, seed)
-            order = np.argsort(x)
-            neighbours.append([(y[b] - y[a]) / (x[b] - x[a]) for a, b in pairwise(order)])
-        columns = np.array(neighbours).T
-        ends = [exactly(float(c[0])) if self.study.exact else over_seeds(c) for c in columns]
-        below = sum(estimate.interval()[1] < region.low for estimate in ends)
-        above = sum(estimate.interval()[0] > region.high for estimate in ends)
-        return (below == 0) != (above == 0) and max(below, above) < len(ends)
+        """Whether the law is no power: slopes between neighbouring cases leave the region in one direction.
+
+        Such a slope lies outside, and off the slope of all cases by more than chance explains. Where all of them lie
+        outside on one side the claim is refuted whatever the law.
+        """
+        seeds = range(len(self.study.seeds))
+        slopes = np.array([_neighbouring(*self.log_log(region.number, seed)) for seed in seeds]).T
+        whole = np.array([self.slope(region.number, seed) for seed in seeds])
+        sides, bent = [], []
+        for slope in slopes:
+            low, high = self.over_replicates(slope, scale=1.0, resolution=0.0).interval()
+            sides.append(int(low > region.high) - int(high < region.low))
+            apart = self.over_replicates(slope - whole, scale=1.0, resolution=0.0)
+            low, high = apart.interval(1 - (1 - LEVEL) / len(slopes))
+            bent += [sides[-1]] * (sides[-1] != 0 and not low - ROUNDING <= 0 <= high + ROUNDING)
+        return len(set(sides)) > 1 and bent != [] and bent in (sorted(bent), sorted(bent, reverse=True))
+
+
+def _half_margin(region: Test, estimate: Estimate) -> float:
+    """Half of what a claim asks of a difference, or of a number's distance to its nearest edge."""
+    edges = [] if region.number.how in ("value", "exponent") else [abs(edge) for edge in region.margins if edge]
+    return min(edges or [abs(estimate.value - edge) for edge in region.margins]) / 2
+
+
+def _weights(x: Values) -> Values:
+    """Of the logarithms of a metric in its least-squares slope along x."""
+    centred = x - x.mean()
+    weights: Values = centred / np.square(centred).sum()
+    return weights
+
+
+def _neighbouring(x: Values, y: Values) -> Values:
+    """Slopes between neighbouring points."""
+    order = np.argsort(x)
+    with np.errstate(invalid="ignore"):
+        return np.diff(y[order]) / np.diff(x[order])
+
+
+def _same_rows(values: Sequence[Values]) -> bool:
+    """Whether the arms have the same rows, and left the same ones untested."""
+    untested = [np.isnan(v) for v in values]
+    return values[0].shape[1] > 0 and all(np.array_equal(untested[0], other) for other in untested)
 
 
 def _by_row(number: Number, values: Sequence[Values]) -> Values:
@@ -192,8 +241,10 @@ def _by_row(number: Number, values: Sequence[Values]) -> Values:
     mine, other = values
     if number.how == "difference":
         return mine - other
-    a, b = float(np.nanmean(mine)), float(np.nanmean(other))
-    return _log(a / b) + (mine - a) / a - (other - b) / b
+    a, b = float(mean_of_tested(mine)), float(mean_of_tested(other))
+    if not (a > 0 and b > 0):
+        return np.full_like(mine, math.nan)
+    return math.log(a / b) + (mine - a) / a - (other - b) / b
 
 
 def _compared(number: Number, means: Sequence[Values]) -> Values:

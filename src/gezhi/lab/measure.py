@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import random
+import threading
 import time
 import traceback
 import warnings
@@ -10,7 +13,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -26,7 +28,7 @@ Problem = tuple[str, str] | None
 Done = tuple[Job, Problem, Mapping[str, str]]  # and the warnings: category to the first text
 
 
-_IN_THIS_PROCESS = Lock()  # threads of one process would share generators, caches and thread limits
+_IN_THIS_PROCESS = threading.Lock()  # threads of one process would share generators, caches and thread limits
 
 
 def measured(job: Job) -> Done:
@@ -34,10 +36,24 @@ def measured(job: Job) -> Done:
 
     Only OSError from storing a cell is raised: it concerns the folder, not the experiment.
     """
+    end_with_parent(os.getpid())
     with _IN_THIS_PROCESS, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("default")
         problem = _measured_arms(job)
     return job, problem, {w.category.__name__: str(w.message) for w in reversed(caught)}
+
+
+@lru_cache(maxsize=1)
+def end_with_parent(_process: int) -> None:
+    """A worker whose parent was killed ends too, in the middle of a measurement."""
+    if multiprocessing.parent_process() is not None:
+        threading.Thread(target=_end_after, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_after(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
 
 
 def _measured_arms(job: Job) -> Problem:
@@ -91,6 +107,9 @@ def cell_of(
     """What is stored; ValueError where a metric that claims ask for is absent."""
     found = {name: plain(name, value) for name, value in metrics.items()}
     asked = asked_metrics(job, arm)
+    infinite = [name for name in asked & set(found) if job.posed.varies == "rows" and np.isinf(found[name]).any()]
+    if infinite:
+        raise invalid(f"metric {infinite[0]!r} of measure", "be finite where rows vary", "infinity", "NaN: not tested.")
     if asked - set(found):
         must = f"give {', '.join(sorted(asked - set(found)))} for {arm!r}, which claims ask for"
         raise invalid("measure", must, ", ".join(found) or "nothing")
@@ -137,5 +156,7 @@ def fixed_threads(count: int) -> Iterator[None]:
 
 
 def asked_metrics(job: Job, arm: str) -> set[str]:
-    """What the claims need to know of an arm."""
+    """What the claims need to know of an arm; of a shorter run nothing, for a claim may speak of the last step."""
+    if job.shorter:
+        return set()
     return job.posed.metrics(arm, job.case if job.data is None else None)

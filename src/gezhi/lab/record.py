@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import math
 import re
@@ -12,18 +11,28 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
 import numpy as np
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    PlainSerializer,
+    ValidationError,
+    model_validator,
+)
 
 from gezhi._checks import invalid
 from gezhi.lab.claims import Claim, How, Number, Test
 from gezhi.lab.study import Varies
 
 MEASURED: Final = "gezhi.measured/1"
-MOST_BYTES = 256 * 2**20  # of a record; those of all methods together stay far below
-MANY, MOST_ROWS, PACKED = 64, 10_000_000, "f4:"
+MOST_BYTES = 64 * 2**20  # of a record; those of all methods together stay far below
+MOST_CLAIMS = 1000  # of a study
+MANY, PACKED = 64, "f4:"
+MOST_ROWS = 20_000_000  # of all packed metrics of a record together
 RENEW = "Delete it and run gezhi again; what was measured is kept."
 STEM = re.compile(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)*")
 
@@ -39,16 +48,23 @@ def _stem(value: str) -> str:
     return value
 
 
+def _few(claims: Any) -> Any:
+    if isinstance(claims, dict) and len(claims) > MOST_CLAIMS:
+        raise ValueError(f"a study has at most {MOST_CLAIMS} claims, not {len(claims)}")
+    return claims
+
+
 Finite = Annotated[float | None, BeforeValidator(_finite)]
 Stem = Annotated[str, AfterValidator(_stem)]
 
 
 def packed(values: Sequence[float]) -> Any:
     """One number per test row: 0, 1 and NaN as the characters 0, 1 and -; many others as compressed float32."""
-    if all(v in (0, 1) or math.isnan(v) for v in values):
+    if all(v in (0, 1) or math.isnan(v) for v in values) and values:
         return "".join("-" if math.isnan(v) else str(int(v)) for v in values)
     if len(values) > MANY:
-        return PACKED + base64.b64encode(zlib.compress(np.asarray(values, "<f4").tobytes(), 9)).decode()
+        content = zlib.compress(np.asarray(values, "<f4").tobytes(), 9)
+        return f"{PACKED}{len(values)}:{base64.b64encode(content).decode()}"
     return [float(f"{v:.6g}") if math.isfinite(v) else None for v in values]
 
 
@@ -61,7 +77,9 @@ def _unpacked(value: Any) -> Any:
     if isinstance(value, str):
         return _numbers(value.removeprefix(PACKED)) if value.startswith(PACKED) else _characters(value)
     if isinstance(value, list):
-        return [math.nan if v is None or not math.isfinite(v) else v for v in value]
+        if not all(v is None or isinstance(v, int | float) for v in value):
+            raise ValueError("one number per test row is a list of numbers and null")
+        return [math.nan if v is None or not -math.inf < v < math.inf else v for v in value]
     return _finite(value)
 
 
@@ -72,15 +90,16 @@ def _characters(text: str) -> list[float]:
 
 
 def _numbers(text: str) -> list[float]:
-    """Compressed rows; a small text that unpacks into a large one is refused."""
+    """Compressed rows, `count:content`; they must be as many as they say, which the file's total bounds."""
+    count, _, content = text.partition(":")
     try:
         unpacker = zlib.decompressobj()
-        content = unpacker.decompress(base64.b64decode(text, validate=True), MOST_ROWS * 4)
-    except (binascii.Error, zlib.error) as error:
+        rows = unpacker.decompress(base64.b64decode(content, validate=True), min(int(count), MOST_ROWS) * 4 + 1)
+    except (ValueError, zlib.error) as error:
         raise ValueError(f"rows cannot be unpacked: {error}") from None
-    if unpacker.unconsumed_tail or not unpacker.eof or len(content) % 4:
-        raise ValueError(f"rows must be at most {MOST_ROWS} numbers of four bytes")
-    found = np.frombuffer(content, "<f4").astype(float)
+    if len(rows) != int(count) * 4 or not unpacker.eof:
+        raise ValueError(f"rows must be the {count} numbers that they say they are")
+    found = np.frombuffer(rows, "<f4").astype(float)
     return np.where(np.isfinite(found), found, math.nan).tolist()  # type: ignore[no-any-return]
 
 
@@ -127,6 +146,13 @@ class PosedTest(Model):
     low: Finite = None
     high: Finite = None
 
+    @model_validator(mode="after")
+    def _is_a_test(self) -> Self:
+        if (self.than is None) != (self.how in ("value", "exponent")):
+            raise ValueError("a difference or a ratio names the arm that it is from, other numbers name none")
+        _ = self.test  # its region
+        return self
+
     @classmethod
     def of(cls, test: Test) -> PosedTest:
         return cls(**vars(test.number), low=test.low, high=test.high)
@@ -144,6 +170,11 @@ class Posed(Model):
     tests: list[PosedTest]
     cases: list[str] | None = None
     after: bool = False
+
+    @model_validator(mode="after")
+    def _is_a_claim(self) -> Self:
+        _ = self.claim
+        return self
 
     @classmethod
     def of(cls, claim: Claim, after: bool = False) -> Posed:
@@ -163,8 +194,8 @@ class Compute(Model):
     """What one seed of an arm cost (median over seeds): seconds, calls of a torch model, its parameters."""
 
     seconds: float
-    evaluations: float | None
-    parameters: float | None
+    evaluations: Finite
+    parameters: Finite
 
 
 class Drawn(Model):
@@ -195,17 +226,28 @@ class MeasuredStudy(Model):
     threads: int
     repeats: int
     arms: list[str]
-    cases: dict[str, float | None]
+    cases: dict[str, Finite]
     seeds: list[int]
     size: str
     code: str
-    claims: dict[str, Posed]
+    claims: Annotated[dict[str, Posed], BeforeValidator(_few)]
     figures: list[Drawn]
     resolution: dict[str, float]
     levels: Levels
     shorter: Levels
     compute: dict[str, dict[str, Compute]]
     reasons: dict[str, Words]
+
+    @model_validator(mode="after")
+    def _has_a_number_a_seed(self) -> Self:
+        for case, arms in [*self.levels.items(), *self.shorter.items()]:
+            if case not in self.cases or not set(arms) <= set(self.arms):
+                raise ValueError(f"levels of {case[:40]!r} are of no case or arm of the study {self.name[:40]!r}")
+        metrics = [found for arms in self.levels.values() for found in arms.values()]
+        counts = {len(series) for found in metrics for series in found.values()}
+        if counts - {len(self.seeds)}:
+            raise ValueError(f"levels of the study {self.name[:40]!r} are not one a seed")
+        return self
 
     @property
     def exact(self) -> bool:
@@ -237,11 +279,11 @@ class Measured(Model):
         """JSON in which each arm's metric has a line, so that a change of one is seen as such."""
         content = self.model_dump(mode="json")
         text = json.dumps({"schema": content.pop("schema_"), **content}, ensure_ascii=False, indent=1, allow_nan=False)
-        return re.sub(r"\[\s+([^\[\]{}]*?)\s+\]", _on_one_line, text) + "\n"
+        return re.sub(r"\[\n\s*([^\[\]{}]*?)\n\s*\]", _on_one_line, text) + "\n"
 
 
 def _on_one_line(found: re.Match[str]) -> str:
-    inner = re.sub(r",\s+", ", ", found[1])
+    inner = re.sub(r",\n\s*", ", ", found[1])
     return f"[{inner}]"
 
 
@@ -266,11 +308,15 @@ def load(path: Path) -> Measured:
 
 def read_json(path: Path) -> Any:
     """The content of a JSON file of bounded size and depth; ValueError names the file."""
+    if path.stat().st_size > MOST_BYTES:
+        raise invalid(str(path), f"have at most {MOST_BYTES} bytes", path.stat().st_size, RENEW)
     try:
-        if path.stat().st_size > MOST_BYTES:
-            raise invalid(str(path), f"have at most {MOST_BYTES} bytes", path.stat().st_size, RENEW)
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        text = path.read_text(encoding="utf-8")
+        rows = sum(map(int, re.findall(rf'"{PACKED}(\d{{1,12}}):', text)))
+        if rows > MOST_ROWS:
+            raise ValueError(f"it announces {rows} numbers; at most {MOST_ROWS} are read")
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not JSON: {error}. {RENEW}") from None
 
 

@@ -23,8 +23,13 @@ from gezhi.lab.study import Study, case_numbers, load_experiment
 from gezhi.lab.verdicts import NOT_OF_YOUR_DATA
 
 
-def measured_of(stem: str, plan: Plan, outcome: Outcome, command: str) -> Measured:
-    """The record of one method; its seconds are those of all its cells, whenever they were measured."""
+def measured_of(stem: str, plan: Plan, outcome: Outcome, command: str, before: Measured | None = None) -> Measured:
+    """The record of one method; its seconds are those of all its cells, whenever they were measured.
+
+    Args:
+        before: the record that the folder held: a claim that it does not pose, of figures that it has, is posed after
+            the run.
+    """
     experiment = load_experiment(stem)
     cells = [c for s in experiment.studies for found in (outcome.cells, outcome.shorter)
              for c in found.get((stem, s.name), {}).values()]  # fmt: skip
@@ -39,8 +44,22 @@ def measured_of(stem: str, plan: Plan, outcome: Outcome, command: str) -> Measur
         command=command,
         environment=environment(stem),
         units=dict(experiment.units),
-        studies=[measured_study(stem, study, plan, outcome) for study in experiment.studies],
+        studies=[
+            posed_since(measured_study(stem, study, plan, outcome), before, plan.data) for study in experiment.studies
+        ],
     )
+
+
+def posed_since(study: MeasuredStudy, before: Measured | None, data: on_disk.Data | None) -> MeasuredStudy:
+    """The study with the claims marked that were posed, or changed, when its figures were known."""
+    name = Path(data.path).name if data else None
+    same = [old for old in before.studies if old.name == study.name] if before and before.data == name else []
+    for old in same:
+        if old.levels and (old.code, old.size, old.seeds) == (study.code, study.size, study.seeds):
+            for claim, posed in study.claims.items():
+                earlier = old.claims.get(claim)
+                posed.after = earlier is None or earlier.after or not earlier.asks(posed.claim)
+    return study
 
 
 def measured_study(stem: str, study: Study, plan: Plan, outcome: Outcome) -> MeasuredStudy:

@@ -6,7 +6,7 @@ import signal
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
@@ -114,32 +114,37 @@ def execute(plan: Plan, on_event: Event = silent) -> Outcome:
     jobs = plan.planned()
     todo = [left for job in jobs if (left := missing_arms(job, on_event)).arms]
     on_event("plan", f"{len(todo)}/{len(jobs)}")
-    outcome = Outcome()
+    outcome, told = Outcome(), set[tuple[str, str, str]]()
     with workers_end_with_us():
         for done in _measured_all(plan, todo):
-            _note(outcome, done, on_event)
+            _note(outcome, done, on_event, told)
     for job in jobs:
         _collect(outcome, job)
     return outcome
 
 
-def _note(outcome: Outcome, done: Done, on_event: Event) -> None:
-    """Tell of a finished job; each warning of a study once."""
+def _note(outcome: Outcome, done: Done, on_event: Event, told: set[tuple[str, str, str]]) -> None:
+    """Tell of a finished job; each problem, and each kind of warning, of a study once."""
     job, problem, warned = done
     on_event("job", f"{job.stem} · {job.study}")
-    for category, text in warned.items():
-        on_event("note", f"{job.stem}, {job.study}: {category}: {text}")
+    notes = {category: f"{category}: {text}" for category, text in warned.items()}
     if problem:
         kind, text = problem
         getattr(outcome, kind)[job.stem, job.study, job.case] = text
-        on_event("note", f"{job.stem}, {job.study}: {text}")
+        notes[text] = text
+    for what, text in notes.items():
+        if (job.stem, job.study, what) not in told:
+            told.add((job.stem, job.study, what))
+            on_event("note", f"{job.stem}, {job.study}: {text}")
 
 
 def _collect(outcome: Outcome, job: Job) -> None:
     """The cells of a job, read from disk."""
     into = outcome.shorter if job.shorter else outcome.cells
     for arm in job.arms:
-        cell, key = read(job.path(arm)), (job.stem, job.study, job.case)
+        key, cell = (job.stem, job.study, job.case), None
+        with suppress(ValueError):  # damaged, and not measured again
+            cell = read(job.path(arm))
         if cell is not None:
             into.setdefault(key[:2], {})[job.case, arm, job.seed] = cell
         elif key not in outcome.missing:
@@ -180,8 +185,11 @@ def _measured_all(plan: Plan, todo: Sequence[Job]) -> Iterator[Done]:
 
 def _in_fresh_process(jobs: Sequence[Job]) -> Iterator[Done]:
     get_reusable_executor().shutdown(wait=True)  # idle workers hold memory and caches
-    with ProcessPoolExecutor(max_workers=1) as pool:
+    pool = ProcessPoolExecutor(max_workers=1)
+    try:
         yield from pool.map(measured, jobs)
+    finally:  # an interrupted round is measured again as a whole
+        pool.shutdown(wait=True, kill_workers=True)
 
 
 def _in_parallel(plan: Plan, jobs: Sequence[Job]) -> Iterator[Done]:

@@ -53,7 +53,7 @@ class Estimate:
 
     def interval(self, level: float = LEVEL) -> tuple[float, float]:
         """Two-sided Student interval."""
-        half = (stats.t.ppf(0.5 + level / 2, self.df) * self.error if self.error else 0.0) + self.widened
+        half = (float(stats.t.ppf(0.5 + level / 2, self.df)) * self.error if self.error else 0.0) + self.widened
         return self.centre - half, self.centre + half
 
     @property
@@ -65,6 +65,11 @@ class Estimate:
 def exactly(x: float) -> Estimate:
     """A number without anything random in it."""
     return Estimate(x, x, over="nothing")
+
+
+def unknown(n: int, over: Over) -> Estimate:
+    """What cannot be judged: no number at all, with an interval of all numbers."""
+    return Estimate(math.nan, math.nan, math.inf, 1, math.inf, n=n, over=over)
 
 
 def over_seeds(x: ArrayLike, *, scale: float = 0.0, resolution: float = 0.0) -> Estimate:
@@ -106,20 +111,26 @@ def over_rows(
         pseudo: rows that are added to the variance over rows for 0/1 metrics.
     """
     matrix = np.asarray(matrix, dtype=float)
-    tested = np.isfinite(matrix)
+    tested = ~np.isnan(matrix)
     if not tested.any(axis=1).all():
-        return Estimate(math.nan, math.nan, math.inf, 1, math.inf, n=len(matrix), over="rows")
-    per_seed = np.nanmean(matrix, axis=1)
-    per_row = np.concatenate([np.nanmean(matrix[:, tested.any(axis=0)], axis=0), pseudo])
+        return unknown(len(matrix), "rows")
+    per_seed = mean_of_tested(matrix, axis=1)
+    per_row = np.concatenate([mean_of_tested(matrix[:, tested.any(axis=0)], axis=0), pseudo])
     seeds, rows = over_seeds(per_seed, scale=scale), over_seeds(per_row, scale=scale)
     parts = np.square([seeds.error, rows.error])
     variance = float(parts.sum())
-    with np.errstate(divide="ignore", invalid="ignore"):
-        df = variance**2 / float((parts**2 / (seeds.df, rows.df)).sum())
+    df = variance**2 / float((parts**2 / (seeds.df, rows.df)).sum()) if variance else math.inf
     return Estimate(
-        seeds.value, seeds.value, math.sqrt(variance), df if variance else math.inf, seeds.spread, rows.error,
+        seeds.value, seeds.value, math.sqrt(variance), df, seeds.spread, rows.error,
         resolution, len(matrix), "rows", seeds.skewed,
     )  # fmt: skip
+
+
+def mean_of_tested(x: Values, axis: int | None = None) -> Values:
+    """Mean of what is not NaN; NaN where nothing was tested."""
+    tested = ~np.isnan(x)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.where(tested, x, 0).sum(axis) / tested.sum(axis))
 
 
 def plainly_skewed(x: ArrayLike) -> bool:

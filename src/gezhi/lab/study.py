@@ -77,6 +77,8 @@ class Study:
             raise invalid(f"cases of {self.name!r}", "hold a case, or accepts a data kind", "neither")
         for name, claim in self.asked.items():
             self._check_claim(name, claim)
+        for budget in self.sizes:
+            self._check_budget(budget)
 
     @cached_property
     def asked(self) -> dict[str, Claim]:
@@ -91,14 +93,16 @@ class Study:
                 raise invalid(f"arm of claim {name!r}", f"be one of {list(self.arms)}", arm)
             if test.number.how == "difference" and not self.exact and 0 in test.margins:
                 raise invalid(f"margin of claim {name!r}", "not be 0", 0, "State the smallest gain worth having.")
-            if test.number.how == "exponent" and self.varies == "rows":
-                raise invalid(f"claim {name!r}", "be no exponent where rows vary", "exponent", "Let the seed vary.")
+            if test.number.how == "exponent" and self.varies in ("rows", "items"):
+                must = f"be no exponent where {self.varies} vary"
+                raise invalid(f"claim {name!r}", must, "exponent", "Let the seed vary.")
         if claim.along_cases:
             self._check_trend(name, claim)
 
     def _check_trend(self, name: str, claim: Claim) -> None:
-        if claim.cases is None and any(test.number.how != "exponent" for test in claim.tests):
-            raise invalid(f"cases of claim {name!r}", "name the case of the tests beside the exponent", None)
+        beside = any(test.number.how != "exponent" for test in claim.tests)
+        if beside and (claim.cases is None or len(claim.cases) > 1):
+            raise invalid(f"cases of claim {name!r}", "name the case of the tests beside the exponent", claim.cases)
         try:
             numbers = case_numbers(self.cases)
         except (TypeError, ValueError):
@@ -106,6 +110,16 @@ class Study:
         if len(set(numbers)) < 2 or min(numbers) <= 0:
             must = "be two positive numbers at least, or names that end in '= number'"
             raise invalid(f"cases of {self.name!r}", must, list(self.cases), "Its exponent is a slope along them.")
+
+    def _check_budget(self, budget: str) -> None:
+        asked = self.asked_cases(budget)
+        if len(asked) < 2 and any(claim.along_cases for claim in self.asked.values()):
+            raise invalid(f"sizes of {self.name!r}", "have two cases at least for an exponent", f"{asked} at {budget}")
+        for case in asked if self.trains and budget != "smoke" else ():
+            size = self.size(budget, case)
+            if self.trains and self.trains(size) == size:
+                must = "give a shorter run, or 'still training' cannot be seen"
+                raise invalid(f"trains of {self.name!r}", must, f"{size!r} again at {budget}", "Train longer.")
 
     @property
     def exact(self) -> bool:

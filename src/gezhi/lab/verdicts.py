@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any, Final, Literal
@@ -14,7 +15,7 @@ from gezhi.lab.judge import Outcome, conjunction, deciding, enough_seeds, outcom
 from gezhi.lab.names import chinese
 from gezhi.lab.pages import Claims, Sentence, page
 from gezhi.lab.record import Compute, Environment, Finite, Levels, Measured, MeasuredStudy, Model, Posed, Words
-from gezhi.lab.stats import MIN_SEEDS, Verdict
+from gezhi.lab.stats import MIN_SEEDS, MOST_SEEDS, MOST_TIMES, Verdict
 
 SCHEMA: Final = "gezhi.result/2"
 SAME = ("budget", "seeds", "look", "data", "when", "seconds", "environment")  # of a record and its judged form
@@ -269,6 +270,8 @@ def why_not_asked(measured: Measured, study: MeasuredStudy, posed: Posed, case: 
         return NOT_OF_YOUR_DATA
     if case is not None:
         return study.reasons.get(case)
+    if not posed.claim.along_cases:  # none of its cases has a size
+        return Words(en=f"not asked at {measured.budget}", zh=f"{measured.budget} 档未问")
     spoken_of = study.cases if posed.cases is None else posed.cases
     return next((study.reasons[c] for c in spoken_of if c in study.reasons), None)
 
@@ -300,16 +303,22 @@ def open_reason(measured: Measured, found: Outcome) -> Words:
         return Words(en=f"still training: {arm}", zh=f"仍在训练：{chinese(arm, measured.stem)}")
     if found.bends:
         return Words(en="bends: no power law", zh="弯曲：不是幂律")
-    if found.estimate != found.estimate or found.estimate in (float("inf"), float("-inf")):
+    by_row = found.over in ("rows", "items")
+    if by_row and found.n == 0:
+        return Words(en="arms or seeds differ in their test rows", zh="各臂或各种子的测试样本不一致")
+    if not math.isfinite(found.estimate):
         return Words(en="not a finite number in every replicate", zh="并非每次重复都得到有限的数")
-    if found.over == "items" and found.n < 2:
-        return Words(en="one number where the study needs one per test item", zh="只有一个数，而本研究须每个样本一个")
+    if by_row and found.n == 1:
+        return Words(en="one number where the study needs one per test row", zh="只有一个数，而本研究须每个样本一个")
     if found.coarse:
         return Words(en="replicates agree to within rounding: too coarse", zh="各次重复在舍入之内相同：指标太粗")
     if found.needs is None:
         if found.over == "rows":
             return Words(en="more test rows are needed, not seeds", zh="需要更多测试样本，而非更多种子")
-        return Words(en="open with 200 seeds too", zh="200 个种子也不能判定")
+        if found.over == "items":
+            most = MOST_TIMES * found.n
+            return Words(en=f"open with {most} test items too", zh=f"{most} 个测试样本也不能判定")
+        return Words(en=f"open with {MOST_SEEDS} seeds too", zh=f"{MOST_SEEDS} 个种子也不能判定")
     if found.over == "items":
         return Words(en=f"a new run needs about {found.needs} test items", zh=f"新的运行约需 {found.needs} 个测试样本")
     return Words(en=f"a new run needs about {found.needs} seeds", zh=f"新的运行约需 {found.needs} 个种子")
