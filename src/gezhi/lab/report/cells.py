@@ -52,6 +52,7 @@ class TestLine:
     number: Number
     region: Words
     flags: Sequence[Words]
+    beside: Number | None = None  # what the other run found
 
 
 def case_cell(method: MethodResult, claim: ClaimResult, case: CaseResult) -> Cell:
@@ -93,18 +94,28 @@ def replicates(study: MeasuredStudy, test: TestResult) -> Words:
     return count(test.n, "item", "条") if test.over == "items" else count(test.n, "seed", "个种子")
 
 
-def test_lines(method: MethodResult, case: CaseResult) -> Iterator[TestLine]:
-    """Every test behind a verdict, the deciding one first."""
+def test_lines(method: MethodResult, case: CaseResult, others: Sequence[TestResult]) -> Iterator[TestLine]:
+    """Every test behind a verdict, the deciding one first; `others`: those of the run beside it."""
     order = sorted(range(len(case.tests)), key=lambda i: i != case.deciding)
     for test in (case.tests[i] for i in order):
-        marks = [*test.marks, *([test.reason] if test.reason else [])]
+        other = same_test(test, others)
         yield TestLine(
-            test.verdict,
-            test_name(method, test),
-            Number.of(test, method.named),
-            in_both(region, test, method.named),
-            marks,
+            verdict=test.verdict,
+            name=test_name(method, test),
+            number=Number.of(test, method.named),
+            region=in_both(region, test, method.named),
+            flags=[*test.marks, *([test.reason] if test.reason else [])],
+            beside=Number.of(other, method.named) if other else None,
         )
+
+
+def same_test(test: TestResult, others: Sequence[TestResult]) -> TestResult | None:
+    """The test that compares the same and allows the same region."""
+    return next((other for other in others if _asks(other) == _asks(test)), None)
+
+
+def _asks(test: TestResult) -> tuple[str | float | None, ...]:
+    return test.metric, test.arm, test.than, test.how, test.low, test.high
 
 
 def test_name(method: MethodResult, test: TestResult) -> Words:

@@ -34,10 +34,11 @@ def facts(pairs: Sequence[Pair], further: int) -> list[Fact]:
     """What was run, where, with what."""
     reference = [pair.lead for pair in pairs if pair.name is REFERENCE]
     mine = [m for pair in pairs for m in [pair.file or pair.beside or (pair.lead if pair.name is YOURS else None)] if m]
-    found = [_run(name, methods) for name, methods in ((REFERENCE, reference), (YOURS, mine)) if methods]
+    runs = [(name, methods) for name, methods in ((REFERENCE, reference), (YOURS, mine)) if methods]
+    found = [_run(name, methods) for name, methods in runs]
     found += _agreement(pairs, further)
-    looks = [joined([m.title, text(f"look {m.look}", f"第 {m.look} 次")]) for m in (*reference, *mine) if m.look > 1]
-    found += [Fact(text("Looks", "重新测量"), tuple(looks))] if looks else []
+    looks = [_look(name, m) for name, methods in runs for m in methods if m.look > 1]
+    found += [Fact(text("Measured afresh", "重新测量"), tuple(looks))] if looks else []
     found += _where(mine or reference, reference if mine else [])
     files = sorted({m.data for m in mine if m.data})
     return [*found, Fact(text("Data", "数据"), (text(", ".join(files)) if files else BUNDLED,))]
@@ -57,6 +58,12 @@ def _run(name: Words, methods: Sequence[MethodResult]) -> Fact:
     ])  # fmt: skip
     commands = tuple(dict.fromkeys(m.measured.command for m in methods)) if name is YOURS else ()
     return Fact(name, (line,), commands)
+
+
+def _look(name: Words, method: MethodResult) -> Words:
+    """A claim is looked at once; a later look is a new run on fresh seeds."""
+    what = text(f"look {method.look}, on fresh seeds", f"第 {method.look} 次，用新的种子")
+    return joined([name, joined([method.title, what])], ": ", "：")
 
 
 def _agreement(pairs: Sequence[Pair], further: int) -> list[Fact]:

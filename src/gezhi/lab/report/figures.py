@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -48,8 +49,8 @@ def figures_of(pair: Pair, first: int) -> list[Figure]:
             drawn = once([(run.name, title, plot) for run in sides for title, plot in plots(run)])
             if drawn:
                 number = first + len(found)
-                caption = joined([subject(sides[0]), reading(sides[0], drawn)], " ", "")
                 about = [row for row in pair.rows if row.shown.id in spec.claims]
+                caption = joined([subject(sides[0]), sentences(about), reading(sides[0], drawn)], " ", "")
                 found.append(Figure(number, finding(about), caption, _panels(drawn, f"fig-{number}")))
     return found
 
@@ -85,11 +86,20 @@ def _panels(drawn: Sequence[Drawing], anchor: str) -> list[Panel]:
 
 
 def finding(rows: Sequence[ClaimRow]) -> Words:
-    """The sentences of the figure's claims, each behind its verdict."""
-    return joined((_found(row) for row in rows), " ", "")
+    """What the figure's claims came to: the sentence of one, or how many got which verdict."""
+    if len(rows) == 1:
+        return said(rows[0])
+    found = Counter(row.shown.verdict for row in rows)
+    counts = joined(text(f"{n} {VERDICTS[v].en}", f"{VERDICTS[v].zh} {n}") for v, n in found.items())
+    return text(f"{counts.en}.", f"{counts.zh}。") if found else counts
 
 
-def _found(row: ClaimRow) -> Words:
+def sentences(rows: Sequence[ClaimRow]) -> Words:
+    """The sentences of several claims, each behind its verdict."""
+    return joined((said(row) for row in rows), " ", "") if len(rows) > 1 else text("")
+
+
+def said(row: ClaimRow) -> Words:
     verdict, claim = capitalised(VERDICTS[row.shown.verdict]), row.shown.words
     return text(f"{verdict.en}: “{claim.en}”", f"{verdict.zh}：“{claim.zh}”")
 

@@ -11,7 +11,7 @@ from gezhi.lab.report.figures import Figure, figures_of
 from gezhi.lab.report.levels import Table, tables
 from gezhi.lab.report.pages import Formula, Page, page
 from gezhi.lab.report.rows import ClaimRow, Pair
-from gezhi.lab.report.text import count, duration, joined, text
+from gezhi.lab.report.text import YOURS, count, duration, joined, text
 from gezhi.lab.report.theses import Thesis
 from gezhi.lab.verdicts import MethodResult
 
@@ -58,11 +58,10 @@ class Section:
         return of_run(self.pair.file) if self.pair.file else nothing()
 
     @property
-    def runs(self) -> list[tuple[Words, Words]]:
-        """Each run of it by name: budget, seeds, time, and the look where it is not the first."""
-        found = [(self.pair.name, self.method)]
-        found += [(text("Your run", "本次运行"), self.pair.beside)] if self.pair.beside else []
-        return [(name, of_run(method)) for name, method in found]
+    def runs(self) -> list[Words]:
+        """Each run of it: budget, seeds, time, and the look where it is not the first."""
+        sides = ((self.pair.name, self.method), (YOURS, self.pair.beside))
+        return [joined([name, of_run(method)], ": ", "：") for name, method in sides if method]
 
 
 def absent(method: MethodResult) -> list[tuple[Words, Words]]:
@@ -78,7 +77,7 @@ def of_run(method: MethodResult) -> Words:
     """`quick, 5 seeds, 20 s, 2025-11-21; look 2`."""
     look = text(f"look {method.look}", f"第 {method.look} 次测量") if method.look > 1 else nothing()
     seeds = count(method.seeds, "seed", "个种子")
-    line = joined([text(method.budget), seeds, duration(method.seconds), text(method.when[:10])])
+    line = joined([text(method.budget), seeds, duration(method.seconds), text(method.when[:10].replace("-", "\u2011"))])
     return joined([line, look], "; ", "；")
 
 

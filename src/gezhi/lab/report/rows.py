@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
 from gezhi.lab.record import Words
-from gezhi.lab.report.cells import nothing, Cell, TestLine, case_cell, claim_cell, test_lines
+from gezhi.lab.report.cells import nothing, Cell, TestLine, case_cell, claim_cell, same_test, test_lines
 from gezhi.lab.report.glyph import Glyph, glyph
 from gezhi.lab.report.text import BY, FILE, REFERENCE, YOURS, capitalised, joined, text, varies
-from gezhi.lab.verdicts import CaseResult, ClaimResult, MethodResult, Record, TestResult
+from gezhi.lab.verdicts import CaseResult, ClaimResult, MethodResult, Record
 
 FEW_NAMES = 44  # characters of the cases' names that fit under a strip
 YOUR_ROWS = text("your file", "你的文件")
@@ -86,7 +85,7 @@ class ClaimRow:
         """What was measured, and what varies; of the user's own file nothing that the page says of built-in data."""
         study = self.method.study(self.shown.study)
         what = YOUR_ROWS if self.pair.name is FILE else self.shown.scope
-        parts = [Words(en=part.en.rstrip("."), zh=part.zh.rstrip("。")) for part in (what, varies(study))]
+        parts = [Words(en=part.en.rstrip("."), zh=part.zh.rstrip(".。")) for part in (what, varies(study))]
         return capitalised(joined(parts, "; ", "；"))
 
     @property
@@ -147,13 +146,12 @@ class CaseRow:
 
     @property
     def cell(self) -> Cell | None:
-        row = self.row
-        return case_cell(row.pair.lead, row.lead, self.lead) if self.lead and row.lead else None
+        return case_cell(self.row.pair.lead, self.row.shown, self.lead) if self.lead else None
 
     @property
     def other_cell(self) -> Cell | None:
-        row = self.row
-        return case_cell(row.pair.beside, row.other, self.other) if self.other and row.other and row.pair.beside else None
+        beside = self.row.pair.beside
+        return case_cell(beside, self.row.shown, self.other) if self.other and beside else None
 
     @property
     def glyph(self) -> Glyph | None:
@@ -161,31 +159,21 @@ class CaseRow:
         timed = self.row.shown.timed  # seconds of two machines are not compared
         if self.lead and self.lead.test:
             test = self.lead.test
-            return glyph(test, None if timed or test.over == "nothing" else self._same(test), self.row.method.named)
+            other = same_test(test, self.other.tests) if self.other and not timed and test.over != "nothing" else None
+            return glyph(test, other, self.row.method.named)
         if self.other and self.other.test:
             return glyph(self.other.test, self.other.test, self.row.method.named, lead=False)
         return None
 
-    def _same(self, test: TestResult) -> TestResult | None:
-        found = [t for t in self.other.tests if asks(t) == asks(test)] if self.other else []
-        return found[0] if found else None
-
     @property
     def lines(self) -> list[TestLine]:
-        """Every test where there are several."""
-        return list(self._lines()) if self.lead or self.other else []
-
-    def _lines(self) -> Iterator[TestLine]:
-        for method, case in ((self.row.pair.lead, self.lead), (self.row.pair.beside, self.other)):
-            if method and case and case.tests:
-                if len(case.tests) > 1:
-                    yield from test_lines(method, case)
-                return
-
-
-def asks(test: TestResult) -> tuple[str | float | None, ...]:
-    """What a test compares and the region it allows."""
-    return test.metric, test.arm, test.than, test.how, test.low, test.high
+        """Every test where there are several, with what the other run found."""
+        pair, other = self.row.pair, self.other.tests if self.other else []
+        if self.lead and len(self.lead.tests) > 1:
+            return list(test_lines(pair.lead, self.lead, other))
+        if pair.beside and self.other and not (self.lead and self.lead.tests) and len(other) > 1:
+            return list(test_lines(pair.beside, self.other, []))
+        return []
 
 
 def pairs_of(record: Record, reference: Record | None) -> list[Pair]:

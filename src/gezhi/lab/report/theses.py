@@ -108,13 +108,15 @@ def empty_pairs(wings: Sequence[Wing]) -> Iterator[tuple[str, str]]:
 
 
 def headline(pairs: Sequence[Pair]) -> Words:
-    """`36 theses, measured`; on the user's file its name."""
+    """`36 theses, measured`; of a single method its title, on the user's file the file's name."""
     files = list(dict.fromkeys(pair.file.data for pair in pairs if pair.file and pair.file.data))
     if not pairs:
         return text("No method was asked", "没有要测的方法")
     if files and all(pair.file for pair in pairs):
         names = joined(map(text, files), ", ", "、")
         return text(f"{names.en}, measured", f"{names.zh}，逐项测量")
-    n = len(pairs)
-    return text(f"{n} theses, measured" if n > 1 else "One thesis, measured", f"{n} 个论点，逐一测量")
+    if len(pairs) == 1:
+        title = pairs[0].lead.title
+        return text(f"{title.en}, measured", f"{title.zh}，测量所得")
+    return text(f"{len(pairs)} theses, measured", f"{len(pairs)} 个论点，逐一测量")
 
