@@ -172,9 +172,9 @@ def unmeasured(**changes: Any) -> Measured:
                                           reasons={"": ABSENT}), seconds=0.0, **changes)  # fmt: skip
 
 
-def pairs(case: str = "digits", **changes: Any) -> Measured:
+def pairs(case: str = "digits", right: int = 960, **changes: Any) -> Measured:
     """A study over the items of a fixed test set that accepts a file, and one that does not."""
-    hits = {"old": [1.0] * 900 + [0.0] * 100, "new": [0.0] * 20 + [1.0] * 960 + [0.0] * 20}
+    hits = {"old": [1.0] * 900 + [0.0] * 100, "new": [0.0] * 20 + [1.0] * right + [0.0] * (980 - right)}
     found = {case: {arm: {"accuracy": [rows]} for arm, rows in hits.items()}}
     built = levels("toy", 5, old={"accuracy": (0.90, 0.002)}, new={"accuracy": (0.93, 0.002)})
     tied = studied("training", built if case == "digits" else {}, {"tied": at("toy", better("accuracy", "new", than="old", by=0.02))},
@@ -184,7 +184,7 @@ def pairs(case: str = "digits", **changes: Any) -> Measured:
 
 
 def on_file() -> Measured:
-    return pairs("mine.csv", data="mine.csv", command="gezhi run pairs --data mine.csv")
+    return pairs("mine.csv", 950, data="mine.csv", command="gezhi run pairs --data mine.csv")
 
 
 def quick_run() -> Record:

@@ -101,10 +101,9 @@ def board(wings: Sequence[Wing]) -> list[Column]:
 
 
 def empty_pairs(wings: Sequence[Wing]) -> Iterator[tuple[str, str]]:
-    """The choices of both filters that leave no row."""
-    found = {(thesis.mark, wing.key) for wing in wings for thesis in wing.theses}
-    every = product(MARKS.values(), (wing.key for wing in wings))
-    return ((mark, wing) for mark, wing in every if (mark, wing) not in found)
+    """The choices of both filters, all wings among them, that leave no row."""
+    found = {(thesis.mark, key) for wing in wings for thesis in wing.theses for key in (wing.key, "all")}
+    return (pair for pair in product(MARKS.values(), ("all", *(wing.key for wing in wings))) if pair not in found)
 
 
 def headline(pairs: Sequence[Pair]) -> Words:
