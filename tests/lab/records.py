@@ -50,7 +50,9 @@ def outcome(
     """A test with the interval estimate ± half (times or divided by half, for ratios); exact without."""
     interval: tuple[float | None, float | None] = (None, None)
     if estimate is not None:
-        interval = (estimate / (half or 1), estimate * (half or 1)) if how == "ratio" else (estimate - half, estimate + half)
+        interval = (
+            (estimate / (half or 1), estimate * (half or 1)) if how == "ratio" else (estimate - half, estimate + half)
+        )
     least, most = (-math.inf if low is None else low), (math.inf if high is None else high)
     ends = [math.nan if end is None else end for end in interval]
     verdict = "supported" if least <= ends[0] and ends[1] <= most else "inconclusive"
@@ -202,7 +204,9 @@ def reference_run() -> Record:
 
 def many(methods: int) -> Record:
     """A large record: a dozen claims a method, a quarter of them conjunctions in four cases; levels and figures."""
-    one = levels("toy", 10, old={"accuracy": (0.9, 0.01), "loss": (2.0, 0.1)}, new={"accuracy": (0.93, 0.01), "loss": (1.2, 0.1)})
+    one = levels(
+        "toy", 10, old={"accuracy": (0.9, 0.01), "loss": (2.0, 0.1)}, new={"accuracy": (0.93, 0.01), "loss": (1.2, 0.1)}
+    )
     four = {f"case {c}": one["toy"] for c in range(4)}
     single = better("accuracy", "new", than="old", by=0.01)
     several = (single, lower("loss", "new", than="old", by=0.1))
@@ -266,10 +270,29 @@ digits = "手写数字"
 
 def page_of(stem: str, lang: int) -> str:
     """A method's page in English (0) or Chinese (1), with what the report takes from it."""
-    short, claims, by, holds = (("In short", "Claims", str, "Holds if it is."), ("一言以蔽之", "论断", _marks, "如是则成立。"))[lang]
-    lines = [f"# {stem}", "", f"## {short}", "", SHORT[stem][lang], "", "<!-- rests on: gains supported -->", "", f"## {claims}", ""]
+    short, claims, by, holds = (
+        ("In short", "Claims", str, "Holds if it is."),
+        ("一言以蔽之", "论断", _marks, "如是则成立。"),
+    )[lang]
+    lines = [
+        f"# {stem}",
+        "",
+        f"## {short}",
+        "",
+        SHORT[stem][lang],
+        "",
+        "<!-- rests on: gains supported -->",
+        "",
+        f"## {claims}",
+        "",
+    ]
     for study, sentences in SENTENCES[stem].items():
-        lines += [f"### {study if lang == 0 else _chinese(study)}", "", ("Toy data, 200 rows.", "玩具数据,200 行。")[lang], ""]
+        lines += [
+            f"### {study if lang == 0 else _chinese(study)}",
+            "",
+            ("Toy data, 200 rows.", "玩具数据,200 行。")[lang],
+            "",
+        ]
         lines += [f"- `{name}` ({by(found[0])}) {found[1 + lang]}\n  {holds}" for name, found in sentences.items()]
         lines.append("")
     return "\n".join(lines)
@@ -312,5 +335,3 @@ def forget() -> None:
     """Pages and names are read again."""
     page.cache_clear()
     tables.cache_clear()
-
-

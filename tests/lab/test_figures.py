@@ -165,7 +165,10 @@ def test_differences_put_the_region_at_the_margin_itself():
 
 def test_regions_of_several_claims_are_intersected():
     found = records.levels("toy", 5, old={"accuracy": (0.9, 0.01)}, new={"accuracy": (0.9, 0.01)})
-    claims = {"a": better("accuracy", "new", than="old", by=-0.01), "b": same("accuracy", "new", than="old", within=0.02)}
+    claims = {
+        "a": better("accuracy", "new", than="old", by=-0.01),
+        "b": same("accuracy", "new", than="old", within=0.02),
+    }
     measured = records.measured("toy", records.studied("s", found, claims))
     row = dot_plot(run_of(measured, "s", Dots("accuracy", ("a", "b"), than="old"))).groups[0].rows[0]
     assert row.region == pytest.approx((-1, 2))
@@ -321,8 +324,13 @@ def test_captions_are_made_of_names_and_of_the_sentences_of_the_claims():
         "Shaded: what the claim allows."
     )
     assert two.finding == Words(en="1 supported, 1 refuted.", zh="成立 1，推翻 1。")
-    assert "Supported: “The new one gains at least 2 points.” Refuted: “It costs at least 0.2 points.”" in two.caption.en
-    assert views("speed")[0].caption.zh == "秒：旧法、新法；4 种情形。虚线：旧法。每点为一轮；均值与 95\u00a0% 区间。阴影：论断允许的范围。"
+    assert (
+        "Supported: “The new one gains at least 2 points.” Refuted: “It costs at least 0.2 points.”" in two.caption.en
+    )
+    assert (
+        views("speed")[0].caption.zh
+        == "秒：旧法、新法；4 种情形。虚线：旧法。每点为一轮；均值与 95\u00a0% 区间。阴影：论断允许的范围。"
+    )
     assert views("speed")[2].caption.en == "Error: old, new. Dashed: old. Shaded: what the claim allows."
 
 

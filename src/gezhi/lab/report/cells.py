@@ -11,7 +11,6 @@ from gezhi.lab.report.text import count, joined, of_cases, text
 from gezhi.lab.verdicts import AFTER, CaseResult, ClaimResult, MethodResult, TestResult
 
 
-
 def nothing() -> Words:
     return text("")
 

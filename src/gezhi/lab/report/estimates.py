@@ -12,7 +12,7 @@ from gezhi.lab.claims import Number
 from gezhi.lab.judge import Judged
 from gezhi.lab.record import MeasuredStudy
 from gezhi.lab.report.numbers import exact_number
-from gezhi.lab.stats import over_seeds
+from gezhi.lab.stats import Values, over_seeds
 
 Region = tuple[float, float]
 
@@ -59,7 +59,13 @@ def _levels(study: MeasuredStudy, metric: str) -> Iterator[object]:
 
 
 def summary(
-    study: MeasuredStudy, metric: str, case: str, arm: str, than: str | None = None, *, log: bool = False,
+    study: MeasuredStudy,
+    metric: str,
+    case: str,
+    arm: str,
+    than: str | None = None,
+    *,
+    log: bool = False,
     factor: float = 1.0,
 ) -> Summary | None:
     """Mean and interval of an arm (or of its difference from `than`) in a case; None where nothing was measured.
@@ -84,7 +90,7 @@ def summary(
     return Summary(shown, estimate.value * factor, ends if _is_interval(ends) else None)  # type: ignore[arg-type]
 
 
-def _over_kept(kept: np.ndarray, shown: tuple[float, ...], log: bool, factor: float) -> Summary:
+def _over_kept(kept: Values, shown: tuple[float, ...], log: bool, factor: float) -> Summary:
     """Over the finite replicates alone; on a logarithmic axis of their logarithms."""
     estimate = over_seeds(np.log(kept) if log else kept)
     value, *ends = ((math.exp(v) if log else v) * factor for v in (estimate.value, *estimate.interval()))

@@ -13,12 +13,12 @@ from gezhi.lab.report.text import FILE, REFERENCE, VERDICTS, YOURS, count, durat
 from gezhi.lab.verdicts import ClaimResult, MethodResult
 
 BUNDLED = text("the experiments’ own", "实验自带")
-SAYERS = (
-    (text("theses", "论点"), lambda claim: claim.thesis),
-    (text("articles, besides", "原文的其他论断"), lambda claim: not claim.thesis and claim.by == "article"),
-    (text("the field", "通行说法"), lambda claim: not claim.thesis and claim.by == "field"),
-    (text("ours", "自设"), lambda claim: not claim.thesis and claim.by == "ours"),
-)
+SAYERS = {
+    "thesis": text("theses", "论点"),
+    "article": text("articles, besides", "原文的其他论断"),
+    "field": text("the field", "通行说法"),
+    "ours": text("ours", "自设"),
+}
 
 
 @dataclass(frozen=True)
@@ -46,14 +46,14 @@ def facts(pairs: Sequence[Pair], further: int) -> list[Fact]:
 
 def _run(name: Words, methods: Sequence[MethodResult]) -> Fact:
     budgets, seeds = sorted({m.budget for m in methods}), sorted({m.seeds for m in methods})
-    days = sorted({m.when[:10] for m in methods})
+    days, when = sorted({m.when[:10] for m in methods}), max(m.when for m in methods)
     commits = sorted({m.environment.commit for m in methods if m.environment.commit})
     line = joined([
         text(f"{' and '.join(budgets)} budget", f"{'、'.join(budgets)} 档"),
         text(f"{seeds[0]} to {seeds[-1]} seeds", f"{seeds[0]} 至 {seeds[-1]} 个种子")
         if len(seeds) > 1 else count(seeds[0], "seed", "个种子"),
         duration(sum(m.seconds for m in methods)),
-        text(f"{days[0]} to {days[-1]}", f"{days[0]} 至 {days[-1]}") if len(days) > 1 else text(max(m.when for m in methods)),
+        text(f"{days[0]} to {days[-1]}", f"{days[0]} 至 {days[-1]}") if len(days) > 1 else text(when),
         text(f"commit {', '.join(commits)}", f"提交 {'、'.join(commits)}") if 0 < len(commits) <= 3 else text(""),
     ])  # fmt: skip
     commands = tuple(dict.fromkeys(m.measured.command for m in methods)) if name is YOURS else ()
@@ -73,7 +73,8 @@ def _agreement(pairs: Sequence[Pair], further: int) -> list[Fact]:
     lines = []
     if both:
         n, same = len(both), len(both) - differ
-        lines.append(text(f"{n} theses were judged in both runs, {same} alike", f"{n} 个论点两次都下了判定，{same} 个一致"))
+        alike = text(f"{same} alike", f"{same} 个一致")
+        lines.append(joined([text(f"{n} theses were judged in both runs", f"{n} 个论点两次都下了判定"), alike]))
     if further:
         more = count(further, "further method", "个其他方法")
         lines.append(text(f"{more.en} not asked for: gezhi run --all", f"{more.zh}未要求运行：gezhi run --all"))
@@ -116,9 +117,10 @@ class Tally:
 
 def tallies(rows: Sequence[ClaimRow]) -> list[Tally]:
     """Claims by who says them; a claim with several cases counts once."""
-    claims = [row.shown for row in rows]
-    found = [(name, Counter(c.verdict for c in claims if belongs(c))) for name, belongs in SAYERS]
-    return [Tally(name, tuple(n[verdict] for verdict in VERDICTS)) for name, n in found if n]  # type: ignore[index]
+    found = {sayer: Counter[str]() for sayer in SAYERS}
+    for claim in (row.shown for row in rows):
+        found["thesis" if claim.thesis else claim.by][claim.verdict] += 1
+    return [Tally(SAYERS[sayer], tuple(n[v] for v in VERDICTS)) for sayer, n in found.items() if n]
 
 
 def chance(pairs: Sequence[Pair]) -> Words:
@@ -133,8 +135,8 @@ def chance(pairs: Sequence[Pair]) -> Words:
     about = text(f"about {wrong:.0f}", f"约有 {wrong:.0f} 个") if wrong >= 0.5 else text("fewer than one", "不到一个")
     within = text(f", in {cases} cases", f"，共 {cases} 例") if cases > len(noisy) else text("")
     return text(
-        f"{source.en} Of {count(len(claims), 'claim', '').en} {len(noisy)} noisy ones were judged{within.en}: were every "
-        f"truth exactly on its margin, {about.en} of these verdicts would be wrong by chance.",
+        f"{source.en} Of {count(len(claims), 'claim', '').en} {len(noisy)} noisy ones were judged{within.en}: were "
+        f"every truth exactly on its margin, {about.en} of these verdicts would be wrong by chance.",
         f"{source.zh}{len(claims)} 条论断中判定了 {len(noisy)} 条随机论断{within.zh}：假如真值都恰在界限上，"
         f"{about.zh}判定会因偶然而出错。",
     )
@@ -145,7 +147,9 @@ def _source(pairs: Sequence[Pair]) -> Words:
     if names == {REFERENCE.en}:
         return text("Verdicts are those of the reference run.", "判定取自参考运行。")
     if REFERENCE.en in names:
-        return text("Verdicts are those of the reference run where it has the method.", "参考运行有该方法的，判定取自参考运行。")
+        return text(
+            "Verdicts are the reference run’s where it has the method.", "参考运行有该方法的，判定取自参考运行。"
+        )
     if names == {FILE.en}:
         return text("Verdicts are those on your file.", "判定取自你的文件。")
     return text("Verdicts are those of your run.", "判定取自本次运行。")

@@ -1,4 +1,4 @@
-"""What each arm of a study reached and what it cost: so that equal compute, and how well the baseline trains, is seen."""
+"""What each arm of a study reached and cost: so that equal compute, and how well the baseline trains, is seen."""
 
 from __future__ import annotations
 
@@ -108,7 +108,8 @@ def _level(found: Summary | None) -> Level:
         return Level(exact_number(found.mean, digits=3))
     low, high = found.interval
     if max(map(abs, found.extent)) >= 1e6 or max(map(abs, found.interval)) < 1e-4:
-        return Level(exact_number(found.mean, digits=3), f"[{exact_number(low, digits=2)}, {exact_number(high, digits=2)}]")
+        ends = (exact_number(end, digits=2) for end in found.interval)
+        return Level(exact_number(found.mean, digits=3), f"[{', '.join(ends)}]")
     digits = decimals(found.mean, low, high)
     return Level(fixed(found.mean, digits), f"[{fixed(low, digits)}, {fixed(high, digits)}]")
 

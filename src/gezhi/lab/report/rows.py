@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from gezhi.lab.record import Words
-from gezhi.lab.report.cells import nothing, Cell, TestLine, case_cell, claim_cell, same_test, test_lines
+from gezhi.lab.report.cells import Cell, TestLine, case_cell, claim_cell, nothing, same_test, test_lines
 from gezhi.lab.report.glyph import Glyph, glyph
 from gezhi.lab.report.text import BY, FILE, REFERENCE, YOURS, capitalised, joined, text, varies
 from gezhi.lab.verdicts import CaseResult, ClaimResult, MethodResult, Record

@@ -118,4 +118,3 @@ def headline(pairs: Sequence[Pair]) -> Words:
         title = pairs[0].lead.title
         return text(f"{title.en}, measured", f"{title.zh}，测量所得")
     return text(f"{len(pairs)} theses, measured", f"{len(pairs)} 个论点，逐一测量")
-
