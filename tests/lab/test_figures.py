@@ -1,38 +1,51 @@
-"""Figures: axes, regions, labels, and that every panel is sound SVG in both languages."""
+"""Figures: axes, regions, labels, captions, and that every panel is sound SVG in both languages."""
 
 from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator
 from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
 from lab import records
 
-from gezhi.lab.figures import Dots, Lines, Profile
+from gezhi.lab.claims import at, better, lower, ratio, same
+from gezhi.lab.figures import Dots, Figure, Lines, Profile
 from gezhi.lab.record import Words
-from gezhi.lab.report import render
 from gezhi.lab.report.drawing import Axis, Canvas, linear_ticks, log_ticks, wrapped
 from gezhi.lab.report.drawing_lines import BINS, BOTTOM, envelope, spread
-from gezhi.lab.report.figure_data import Run, Series, places, summary
+from gezhi.lab.report.estimates import summary
+from gezhi.lab.report.figure_data import Run, Series, places
 from gezhi.lab.report.figure_plots import dot_plot, lines_chart, plots, profile_chart
-from gezhi.lab.report.figures import experiment_of, figures_of, finding
-from gezhi.lab.report.rows import rows_of
+from gezhi.lab.report.figures import figures_of
+from gezhi.lab.report.rows import pairs_of
+from gezhi.lab.results import drawn
+from gezhi.lab.stats import over_items, over_seeds
+from gezhi.lab.verdicts import record_of
 
-YOURS, REFERENCE = Words(en="Your run", zh="本次运行"), Words(en="Reference run", zh="参考运行")
-MINE, THEIRS = records.drawn(5), records.drawn(10)
-ROWS = rows_of(records.record(MINE), records.record(THEIRS))
-
-
-def run_of(study: str, method=MINE, *claims: str) -> Run:
-    result = next(s for s in method.studies if s.name == study)
-    chosen = [claim for claim in method.claims if claim.id in claims]
-    return Run(YOURS, method, result, chosen, records.EXPERIMENT.study(study).units)
+YOURS = Words(en="Your run", zh="本次运行")
 
 
-def views():
-    return figures_of(records.EXPERIMENT, [(YOURS, MINE), (REFERENCE, THEIRS)], ROWS, 1)
+@pytest.fixture(scope="module", autouse=True)
+def _house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with records.house(tmp_path_factory.mktemp("pages")):
+        yield
+
+
+def run_of(measured, study: str, spec: Figure) -> Run:
+    method = record_of([measured]).methods[0]
+    return Run(YOURS, method, method.study(study), drawn(spec))
+
+
+def views(stem: str):
+    found = pairs_of(records.quick_run(), records.reference_run())
+    return figures_of(next(pair for pair in found if pair.stem == stem), 1)
+
+
+def panels(stem: str):
+    return [panel for view in views(stem) for panel in view.panels]
 
 
 # ---- axes -------------------------------------------------------------------------------------------------------------
@@ -87,102 +100,140 @@ def test_labels_are_moved_apart_and_keep_their_order():
 # ---- data -------------------------------------------------------------------------------------------------------------
 
 
+def one_arm(values, **changes):
+    return records.studied("s", {"toy": {"a": {"m": values}, "b": {"m": values}}}, {}, **changes)
+
+
 def test_summary_has_the_students_interval_of_the_replicates():
-    found = summary([1.0, 2.0, 3.0])
+    found = summary(one_arm([1.0, 2.0, 3.0]), "m", "toy", "a")
     assert found.mean == 2
     assert found.interval == pytest.approx((2 - 4.3027 / math.sqrt(3), 2 + 4.3027 / math.sqrt(3)), rel=1e-4)
-    assert summary([10.0, 1000.0], log=True).mean == pytest.approx(100)
-    assert summary([5.0]).interval is None
-    assert summary([math.nan]) is None
-    assert summary([0.0, -1.0], log=True) is None
+    assert found.interval == over_seeds([1.0, 2.0, 3.0]).interval()
+    assert summary(one_arm([10.0, 1000.0]), "m", "toy", "a", log=True).mean == pytest.approx(100)
+    assert summary(one_arm([0.5, 0.7]), "m", "toy", "a", factor=100).mean == pytest.approx(60)
+    assert summary(one_arm([5.0]), "m", "toy", "a").interval is None
+    assert summary(one_arm([5.0], varies="nothing"), "m", "toy", "a").interval is None
+
+
+def test_summary_leaves_out_what_is_not_finite_and_is_none_without_numbers():
+    assert summary(one_arm([None, 2.0, 4.0]), "m", "toy", "a").mean == 3
+    assert summary(one_arm([None, None]), "m", "toy", "a") is None
+    assert summary(one_arm([0.0, -1.0]), "m", "toy", "a", log=True) is None
+    assert summary(one_arm([1.0]), "absent", "toy", "a") is None
+    assert summary(one_arm([1.0]), "m", "elsewhere", "a") is None
+    assert summary(one_arm([1.0]), "m", "toy", "a", "gone") is None
+
+
+def test_over_items_the_interval_is_that_of_the_judge():
+    hits = [1.0] * 96 + [0.0] * 4
+    found = summary(one_arm([hits], varies="items"), "m", "toy", "a")
+    assert found.mean == 0.96
+    assert found.interval == over_items(hits, (1.0, 1.0, 0.0, 0.0)).interval()
 
 
 def test_cases_stand_at_their_numbers():
-    assert places(["a", "b"], {"a": 1, "b": 10}) == [1, 10]
-    assert places(["n=512", "n=1024"], {}) == [512, 1024]
-    assert places(["10 000 rows", "20 000 rows"], {}) == [10000, 20000]
-    assert places(["few", "many"], {}) is None
-    assert places(["1 a", "1 b"], {}) is None
+    def study(**cases):
+        return records.studied("s", {}, {}, cases=cases)
+
+    assert places(["a", "b"], study(a=1.0, b=10.0)) == [1, 10]
+    assert places(["n=512", "n=1024"], study()) == [512, 1024]
+    assert places(["10 000 rows", "20 000 rows"], study()) == [10000, 20000]
+    assert places(["few", "many"], study()) is None
+    assert places(["1 a", "1 b"], study()) is None
 
 
 def test_dots_shade_the_row_of_the_claims_arm():
-    plot = dot_plot(run_of("accuracy", MINE, "above"), Dots("accuracy", "", "", claims=("above",)))
-    few, many = plot.groups
-    assert (few.name.zh, many.name.zh) == ("少", "多")
-    old, new, newest = few.rows
-    assert (old.baseline, old.region, newest.region) == (True, None, None)
-    assert new.region == (-math.inf, pytest.approx(old.summary.mean - 2))
-    assert few.baseline == old.summary.mean == pytest.approx(88, abs=2)
+    plot = dot_plot(run_of(records.splits(), "cases", Dots("accuracy", "divided")))
+    assert [group.name.zh for group in plot.groups] == ["少", "较多", "多", "最多"]
+    old, new = plot.groups[0].rows
+    assert (old.baseline, old.region) == (True, None)
+    assert new.region == (pytest.approx(91), math.inf)
+    assert plot.groups[0].baseline == old.summary.mean == pytest.approx(90)
     assert plot.shaded
+    assert not dot_plot(run_of(records.splits(), "cases", Dots("accuracy"))).shaded
 
 
 def test_differences_put_the_region_at_the_margin_itself():
-    spec = Dots("accuracy", "", "", claims=("above",), than="old", cases=("many",))
-    plot = dot_plot(run_of("accuracy", MINE, "above"), spec)
-    assert [row.name.en for row in plot.groups[0].rows] == ["new", "newest, with a long name"]
-    assert plot.groups[0].rows[0].region == (-math.inf, pytest.approx(-2))
-    assert plot.groups[0].baseline == 0
+    plot = dot_plot(run_of(records.splits(), "cases", Dots("accuracy", "divided", than="old", cases=("many",))))
+    (group,) = plot.groups
+    assert [row.name.en for row in group.rows] == ["new"]
+    assert group.rows[0].region == (pytest.approx(1), math.inf)
+    assert group.rows[0].summary.mean == pytest.approx(-2)
+    assert group.baseline == 0
     assert plot.title == Words(en="accuracy minus old, pp", zh="准确率 减 旧法，pp")
 
 
 def test_regions_of_several_claims_are_intersected():
-    method = records.drawn(5)
-    tests = records.outcome(0.0, 0.1, low=-0.01, unit="%"), records.outcome(0.0, 0.1, low=-0.03, high=0.02, unit="%")
-    method.claims = [records.claimed("above", *tests, study="accuracy", case="few")]
-    row = dot_plot(run_of("accuracy", method, "above"), Dots("accuracy", "", "", than="old")).groups[0].rows[0]
+    found = records.levels("toy", 5, old={"accuracy": (0.9, 0.01)}, new={"accuracy": (0.9, 0.01)})
+    claims = {
+        "a": better("accuracy", "new", than="old", by=-0.01),
+        "b": same("accuracy", "new", than="old", within=0.02),
+    }
+    measured = records.measured("toy", records.studied("s", found, claims))
+    row = dot_plot(run_of(measured, "s", Dots("accuracy", ("a", "b"), than="old"))).groups[0].rows[0]
     assert row.region == pytest.approx((-1, 2))
 
 
-def test_items_take_the_interval_of_the_test():
-    plot = dot_plot(run_of("items", MINE, "agree"), Dots("accuracy", "", "", claims=("agree",), than="old"))
-    summary = plot.groups[0].rows[0].summary
-    assert summary.mean == pytest.approx(0.5)
-    assert summary.interval == pytest.approx((-0.5, 1.5))
+def test_a_users_file_stands_for_the_cases_of_the_figure():
+    plot = dot_plot(run_of(records.on_file(), "test set", Dots("accuracy", "fewer", cases=("digits",))))
+    assert [row.summary.mean for row in plot.groups[0].rows] == pytest.approx([90, 95])
 
 
 def test_lines_have_a_wedge_for_an_exponent_and_its_estimate():
-    spec = Lines("seconds", "", "", claims=("slope",), log=(True, True))
-    chart = lines_chart(run_of("time", MINE, "slope"), spec, records.SIZES)
+    chart = lines_chart(run_of(records.speed(), "time", Lines("seconds", "linear", log=(True, True))))
     old, new = chart.series
     assert (old.rank, new.rank, new.x) == (0, 1, [512, 1024, 2048, 4096])
-    assert new.note == "1.020 [0.990, 1.050]"
+    assert re.fullmatch(r"1\.00 \[0\.9\d, 1\.0\d\]", new.note)
     (wedge,) = chart.bands
-    first, low, high = wedge.points[-1]
-    assert (first, low, high) == (
-        4096,
-        pytest.approx(new.points[0].mean * 8**0.85),
-        pytest.approx(new.points[0].mean * 8**1.25),
-    )
+    ends = (4096, pytest.approx(new.points[0].mean * 8**0.85), pytest.approx(new.points[0].mean * 8**1.25))
+    assert wedge.points[-1] == ends
     assert chart.title.en == "n"
 
 
 def test_lines_shade_the_case_of_a_claim():
-    chart = lines_chart(run_of("time", MINE, "faster"), Lines("seconds", "", "", claims=("faster",)), records.SIZES)
+    chart = lines_chart(run_of(records.speed(), "time", Lines("seconds", "faster")))
     (band,) = chart.bands
-    assert band.points == ((4096.0, 0.0, pytest.approx(0.2 * chart.series[0].points[-1].mean, rel=0.01)),)
+    (point,) = band.points
+    assert point == (4096.0, pytest.approx(5 * chart.series[1].points[-1].mean, rel=0.01), math.inf)
+
+
+def test_a_test_beside_an_exponent_shades_the_case_that_the_claim_names():
+    measured = records.speed()
+    study = measured.studies[0]
+    both = at("n = 4096", *study.claims["linear"].claim.tests, ratio("seconds", "new", over="old", at_most=0.5))
+    study.claims["linear"] = type(study.claims["linear"]).of(both)
+    chart = lines_chart(run_of(measured, "time", Lines("seconds", "linear")))
+    assert [point[0] for band in chart.bands if len(band.points) == 1 for point in band.points] == [4096.0]
 
 
 def test_cases_without_numbers_are_named_on_the_axis():
-    chart = lines_chart(run_of("accuracy"), Lines("accuracy", "", ""), {})
-    assert [(x, name.zh) for x, name in chart.ticks] == [(0.0, "少"), (1.0, "多")]
+    chart = lines_chart(run_of(records.splits(), "cases", Lines("accuracy")))
+    assert [(x, name.zh) for x, name in chart.ticks] == [(0.0, "少"), (1.0, "较多"), (2.0, "多"), (3.0, "最多")]
     assert chart.title.en == ""
 
 
 def test_one_case_makes_no_line():
-    assert lines_chart(run_of("items"), Lines("accuracy", "", ""), {}) is None
+    assert lines_chart(run_of(records.gains(), "training", Lines("accuracy"))) is None
 
 
 def test_profiles_are_bounded_where_the_claim_says():
-    spec = Profile("error", "", "", claims=("small",), x="x", log=(False, True))
-    chart = profile_chart(run_of("error", MINE, "small"), spec, "line")
+    spec = Profile("error", "small", x="x", log=(False, True))
+    chart = profile_chart(run_of(records.speed(), "error", spec), "line")
     assert [band.everywhere for band in chart.bands] == [(-math.inf, 1e-3)]
-    method = records.drawn(5)
-    study = next(s for s in method.studies if s.name == "error")
-    study.replicates["line"]["new"]["error"] = [
-        [-v if v else None for v in study.replicates["line"]["new"]["error"][0]]
-    ]
-    signed = profile_chart(run_of("error", method, "small"), spec, "line")
+    measured = records.speed()
+    curves = measured.studies[1].levels["line"]["new"]
+    curves["error"] = [[-v if v else None for v in curves["error"][0]]]
+    signed = profile_chart(run_of(measured, "error", spec), "line")
     assert [band.everywhere for band in signed.bands] == [(-1e-3, 1e-3)]
+
+
+def test_profiles_of_several_seeds_are_their_mean():
+    levels = {"toy": {arm: {"x": [[1.0, 2.0]] * 2, "y": [[1.0, 3.0], [3.0, 5.0]]} for arm in ("old", "new")}}
+    measured = records.measured("toy", records.studied("s", levels, {}))
+    assert profile_chart(run_of(measured, "s", Profile("y", x="x")), "toy").series[0].curve == [2.0, 4.0]
+    levels["toy"]["old"]["y"] = [[1.0, 3.0], [3.0]]
+    ragged = records.measured("toy", records.studied("s", levels, {}))
+    assert [s.name.en for s in profile_chart(run_of(ragged, "s", Profile("y", x="x")), "toy").series] == ["new"]
 
 
 def test_thinning_a_profile_keeps_its_peaks_and_its_gaps():
@@ -196,35 +247,47 @@ def test_thinning_a_profile_keeps_its_peaks_and_its_gaps():
     assert min(y for run in runs for _, y in run) == 0
 
 
-def test_arms_that_the_record_does_not_know_leave_no_plot():
-    assert list(plots(run_of("accuracy"), Dots("accuracy", "", "", arms=("gone",)), {})) == []
-    assert list(plots(run_of("accuracy"), Dots("accuracy", "", "", than="gone"), {})) == []
-
-
-def test_metrics_that_were_not_measured_leave_no_plot():
-    assert list(plots(run_of("accuracy"), Dots("absent", "", ""), {})) == []
-    assert list(plots(run_of("accuracy"), Profile("accuracy", "", "", x="x"), {})) == []
+@pytest.mark.parametrize(
+    "spec",
+    [
+        Dots("accuracy", arms=("gone",)),
+        Dots("accuracy", than="gone"),
+        Dots("absent"),
+        Profile("accuracy", x="x"),
+        Lines("absent"),
+    ],
+)
+def test_what_was_not_measured_leaves_no_plot(spec):
+    assert list(plots(run_of(records.splits(), "cases", spec))) == []
 
 
 # ---- drawings ---------------------------------------------------------------------------------------------------------
 
+STEMS = ("gains", "splits", "speed", "pairs")
 
-def test_every_figure_is_drawn_for_both_runs_and_exact_ones_once():
-    found = views()
-    assert [len(view.panels) for view in found] == [2, 2, 2, 2, 2, 1, 1]
-    assert [view.number for view in found] == list(range(1, 8))
-    assert found[5].panels[0].title.en == "Both runs: error against x"
-    assert found[0].panels[1].title.zh == "参考运行：准确率，%"
+
+def test_every_figure_is_drawn_for_both_runs_and_equal_ones_once():
+    assert [len(view.panels) for view in views("speed")] == [2, 2, 1]
+    assert [view.number for view in views("speed")] == [1, 2, 3]
+    assert views("speed")[2].panels[0].title.en == "Both runs: error against x"
+    assert views("gains")[0].panels[1].title.zh == "本次运行：准确率，%"
+    assert views("gains")[0].panels[0].title.en == "Reference run: accuracy, %"
+
+
+def test_the_users_file_is_drawn_first():
+    (pair,) = pairs_of(record_of([records.on_file()]), records.reference_run())
+    titles = [panel.title.en for panel in figures_of(pair, 1)[0].panels]
+    assert [title.split(":")[0] for title in titles] == ["On your file", "Reference run"]
 
 
 def test_panels_share_their_axes():
-    one, other = (re.findall(r'class="mid">([\d−.]+)</text>', panel.svg) for panel in views()[0].panels)
+    one, other = (re.findall(r'class="mid">([\d−.]+)</text>', panel.svg) for panel in views("gains")[0].panels)
     assert one == other
 
 
-@pytest.mark.parametrize("number", range(7))
-def test_panels_are_sound_svg_in_both_languages(number):
-    for panel in views()[number].panels:
+@pytest.mark.parametrize("stem", STEMS)
+def test_panels_are_sound_svg_in_both_languages(stem):
+    for panel in panels(stem):
         svg = ET.fromstring(panel.svg)
         width, height = map(float, svg.get("viewBox").split()[2:])
         assert 360 <= width <= 380
@@ -239,48 +302,50 @@ def test_panels_are_sound_svg_in_both_languages(number):
 
 
 def test_drawing_is_deterministic():
-    assert [p.svg for v in views() for p in v.panels] == [p.svg for v in views() for p in v.panels]
+    assert [p.svg for p in panels("speed")] == [p.svg for p in panels("speed")]
+
+
+def test_dots_on_one_pixel_are_one():
+    canvas = Canvas()
+    canvas.dots([(1.0, 2.0), (1.01, 2.0), (3.0, 2.0)], "sd")
+    assert canvas.parts == ['<path class="sd" d="M1 2h0M3 2h0"/>']
 
 
 def test_alternative_text_says_what_is_seen():
-    dots, lines = views()[0].panels[0], views()[3].panels[0]
-    assert re.match(r"few, old, 8\d\.?\d* \[8", dots.description.en)
-    assert re.match(r"old, 0\.00\d+ at 512 to 0\.0\d+ at 4096; new, ", lines.description.en)
+    assert re.match(r"few, old, 90 \[89\.\d, 90\.\d\]; few, new, 95 \[", panels("splits")[0].description.en)
+    assert re.match(r"old, 0\.00\d+ at 512 to 0\.0\d+ at 4096; new, ", panels("speed")[0].description.en)
 
 
-def test_the_caption_begins_with_the_verdicts_of_its_claims():
-    found = views()
-    assert found[0].finding.en == "1 supported, 1 inconclusive: “The new one is at least 2 points worse.”"
-    assert found[3].finding.en.startswith("Supported: “")
-    assert found[2].finding.en == ""
-    assert found[0].caption.en == (
-        "Accuracy by arm. Dashed: old. Each dot is one seed; mean and 95\u00a0% interval. Shaded: what the claim allows."
+def test_captions_are_made_of_names_and_of_the_sentences_of_the_claims():
+    one, two = views("splits")[0], views("gains")[0]
+    assert one.finding.en == "Divided: “The new one is better by 1 point.”"
+    assert one.caption.en == (
+        "Accuracy, %: old, new; 4 cases. Dashed: old. Each dot is one seed; mean and 95\u00a0% interval. "
+        "Shaded: what the claim allows."
     )
-    assert found[3].caption.zh.startswith("秒数与词元数。虚线：旧法。每点为一轮")
-    assert found[5].caption.en == "Error along the line. Dashed: old. Shaded: what the claim allows."
-
-
-def test_findings_say_when_they_are_the_reference_runs():
-    rows = rows_of(
-        records.record(records.every_verdict(asked=False)), records.record(records.every_verdict(half=0.002))
+    assert two.finding == Words(en="1 supported, 1 refuted.", zh="成立 1，推翻 1。")
+    assert (
+        "Supported: “The new one gains at least 2 points.” Refuted: “It costs at least 0.2 points.”" in two.caption.en
     )
-    gains, costs, level = rows[:3]
-    assert finding([gains]).en == "Supported in the reference run: “It gains at least 0.2 points.”"
-    assert finding([gains, level]).en == "2 claims: supported in the reference run."
-    assert finding([costs, gains]).zh == "2 条论断：参考运行中成立 1，参考运行中推翻 1。"
+    assert (
+        views("speed")[0].caption.zh
+        == "秒：旧法、新法；4 种情形。虚线：旧法。每点为一轮；均值与 95\u00a0% 区间。阴影：论断允许的范围。"
+    )
+    assert views("speed")[2].caption.en == "Error: old, new. Dashed: old. Shaded: what the claim allows."
 
 
 def test_a_run_without_data_of_the_study_is_left_out():
-    alone = figures_of(records.EXPERIMENT, [(YOURS, records.never_ran()), (REFERENCE, THEIRS)], ROWS, 1)
-    assert {len(view.panels) for view in alone} == {1}
-    assert figures_of(records.EXPERIMENT, [(YOURS, records.never_ran())], ROWS, 1) == []
+    run = record_of([records.unmeasured().model_copy(update={"stem": "gains", "studies": []})])
+    (pair,) = pairs_of(run, records.reference_run())
+    assert {len(view.panels) for view in figures_of(pair, 1)} == {1}
+    (alone,) = pairs_of(record_of([records.unmeasured()]), None)
+    assert figures_of(alone, 1) == []
 
 
-def test_an_experiment_that_cannot_be_imported_is_said():
-    assert experiment_of(records.DRAWN) is records.EXPERIMENT or experiment_of(records.DRAWN).question
-    assert experiment_of("no_such_method") is None
-    assert "Figures are left out" in render(records.record(records.open_ended()), None)
-    assert "Figures are left out" not in render(records.record(MINE), None)
+def test_a_figure_of_claims_that_are_not_there_shades_nothing():
+    found = records.levels("toy", 5, old={"loss": (2.0, 0.1)}, new={"loss": (1.0, 0.1)})
+    measured = records.measured("toy", records.studied("s", found, {"a": lower("loss", "new", than="old", by=0.1)}))
+    assert not dot_plot(run_of(measured, "s", Dots("loss", "gone"))).shaded
 
 
 def test_a_canvas_escapes_what_it_writes():

@@ -125,8 +125,8 @@ class Canvas:
         self.path(polyline([start, end]), name)
 
     def dots(self, points: Iterable[Point], name: str) -> None:
-        """Small round points: strokes without length."""
-        data = "".join(f"M{px(x)} {px(y)}h0" for x, y in points)
+        """Small round points: strokes without length; those on one pixel are one."""
+        data = "".join(dict.fromkeys(f"M{px(x)} {px(y)}h0" for x, y in points))
         if data:
             self.path(data, name)
 

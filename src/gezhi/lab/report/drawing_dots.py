@@ -10,7 +10,8 @@ from markupsafe import Markup
 
 from gezhi.lab.record import Words
 from gezhi.lab.report.drawing import Axis, Canvas, tick_label, widest, wrapped
-from gezhi.lab.report.figure_data import Extents, Region, Summary, spoken
+from gezhi.lab.report.estimates import Region, Summary
+from gezhi.lab.report.figure_data import Extents
 from gezhi.lab.report.text import joined, text
 
 WIDTH, RIGHT = 380.0, 366.0
@@ -57,7 +58,7 @@ class DotPlot:
 
     def spoken(self) -> list[Words]:
         return [
-            joined([group.name, row.name, text(spoken(row.summary))]) for group in self.groups for row in group.rows
+            joined([group.name, row.name, text(row.summary.spoken())]) for group in self.groups for row in group.rows
         ]
 
     def draw(self, extents: Extents, labelled_by: str) -> Markup:

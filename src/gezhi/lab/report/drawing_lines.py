@@ -11,7 +11,8 @@ from markupsafe import Markup
 
 from gezhi.lab.record import Words
 from gezhi.lab.report.drawing import Axis, Canvas, Point, polyline, text_width, tick_label, widest, wrapped
-from gezhi.lab.report.figure_data import Extents, Region, Series
+from gezhi.lab.report.estimates import Region
+from gezhi.lab.report.figure_data import Extents, Series
 from gezhi.lab.report.text import joined, text
 
 WIDTH, HEIGHT = 380.0, 268.0

@@ -1,138 +1,117 @@
-"""From a study's replicates to what a figure shows: means, intervals, and the regions that claims allow."""
+"""From a study's levels to what a figure shows: means, intervals, and the regions that claims allow."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
-from gezhi.lab.figures import Dots, Figure, Lines
-from gezhi.lab.record import ClaimResult, MethodResult, StudyResult, TestResult, Words
+from gezhi.lab.record import Drawn, MeasuredStudy, Words
+from gezhi.lab.report.estimates import Region, Summary, summary
 from gezhi.lab.report.numbers import exact_number
-from gezhi.lab.report.text import text
-from gezhi.lab.stats import of_replicates
+from gezhi.lab.report.text import joined, text
+from gezhi.lab.verdicts import CaseResult, ClaimResult, MethodResult, TestResult
 
-Region = tuple[float, float]
 Extents = tuple[list[float], list[float]]  # what the horizontal and the vertical axis must hold
-
-
-@dataclass(frozen=True)
-class Summary:
-    """Replicates with their mean and 95 % interval (None: there is only one)."""
-
-    values: tuple[float, ...]
-    mean: float
-    interval: Region | None
-
-    @property
-    def extent(self) -> tuple[float, ...]:
-        return (*self.values, *(self.interval or ()))
-
-
-def summary(values: Iterable[float], *, log: bool = False) -> Summary | None:
-    """Mean and Student interval, of the logarithms where the axis is logarithmic; None where nothing is finite."""
-    kept = [v for v in values if math.isfinite(v) and (v > 0 or not log)]
-    if not kept:
-        return None
-    estimate = of_replicates(np.log(kept) if log else kept)
-    mean, *ends = (math.exp(v) if log else v for v in (estimate.value, *estimate.interval()) if math.isfinite(v))
-    return Summary(tuple(kept), mean, (ends[0], ends[1]) if len(kept) > 1 else None)
+NUMBER = re.compile(r"[-+]?\d[\d\u00a0 ]*\.?\d*(e[-+]?\d+)?")
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run's side of a figure: the study, and the named claims with their tests."""
+    """One run's side of a figure: the study, and the figure's claims with their tests."""
 
     name: Words
     method: MethodResult
-    study: StudyResult
-    claims: Sequence[ClaimResult]
-    units: Mapping[str, str]
+    study: MeasuredStudy
+    spec: Drawn
 
-    def label(self, english: str) -> Words:
-        return Words(en=english, zh=self.method.zh.get(english, english))
+    @property
+    def claims(self) -> list[ClaimResult]:
+        return [claim for name in self.spec.claims if (claim := self.method.claim(name))]
+
+    def unit(self, metric: str) -> str:
+        return self.method.measured.units.get(metric, "")
 
     def factor(self, metric: str) -> float:
-        return 100.0 if self.units.get(metric) == "%" else 1.0
+        return 100.0 if self.unit(metric) == "%" else 1.0
 
-    def arms(self, spec: Figure) -> list[str]:
-        than = getattr(spec, "than", None)
-        return [arm for arm in spec.arms or self.study.arms if arm in self.study.arms and arm != than]
+    def quantity(self) -> Words:
+        """What the values are: `accuracy, %`, `accuracy minus softmax, pp`."""
+        metric, unit = self.spec.metric, self.unit(self.spec.metric)
+        name = self.method.named(metric)
+        if self.spec.than is not None:
+            name = joined([name, self.method.named(self.spec.than)], " minus ", " 减 ")
+            unit = "pp" if unit == "%" else unit
+        return joined([name, self.method.named("" if (metric, unit) == ("seconds", "s") else unit)])
 
-    def baseline(self, spec: Figure) -> str:
+    @property
+    def arms(self) -> list[str]:
+        return [arm for arm in self.spec.arms or self.study.arms if arm in self.study.arms and arm != self.spec.than]
+
+    @property
+    def baseline(self) -> str:
         """The arm that the others are seen against: `than`, the study's first, or the figure's own first."""
-        than, shown = getattr(spec, "than", None), self.arms(spec)
-        if than is not None or len(shown) < 2:
-            return than or ""
-        return next((arm for arm in shown if arm == self.study.arms[0]), shown[0])
+        if self.spec.than is not None or len(self.arms) < 2:
+            return self.spec.than or ""
+        return self.study.arms[0] if self.study.arms[0] in self.arms else self.arms[0]
 
-    def cases(self, spec: Figure) -> list[str]:
+    @property
+    def cases(self) -> list[str]:
         """The cases with data, in the figure's order; a user's file stands for all."""
-        measured = [case for case in self.study.cases if case in self.study.replicates]
-        wanted = [case for case in spec.cases or measured if case in measured]
-        return wanted or measured
+        measured = [case for case in self.study.cases if case in self.study.levels]
+        return [case for case in self.spec.cases or measured if case in measured] or measured
 
-    def values(self, metric: str, case: str, arm: str, than: str | None = None) -> list[float]:
-        """The metric per seed in the axis' unit, or its difference from another arm; empty if it was not measured."""
-        mine, factor = self._series(metric, case, arm), self.factor(metric)
-        if than is None:
-            return [value * factor for value in mine]
-        return [(value - other) * factor for value, other in zip(mine, self._series(metric, case, than), strict=False)]
+    def summary(self, case: str, arm: str, *, log: bool) -> Summary | None:
+        """The arm in this case, in the axis' unit."""
+        metric = self.spec.metric
+        return summary(self.study, metric, case, arm, self.spec.than, log=log, factor=self.factor(metric))
 
-    def summary(self, spec: Dots | Lines, case: str, arm: str, *, log: bool) -> Summary | None:
-        """The arm in this case; over test items, whose numbers are not kept, with the interval of the claim's test."""
-        found = summary(self.values(spec.metric, case, arm, spec.than), log=log)
-        if found is None or found.interval is not None:
-            return found
-        how, factor = "value" if spec.than is None else "difference", self.factor(spec.metric)
-        for test in self.tests(case, (how,)):
-            low, high = (None if end is None else end * factor for end in test.interval)
-            asked = (test.metric, test.arm, test.than) == (spec.metric, arm, spec.than)
-            if asked and low is not None and high is not None and low < high:
-                return Summary(found.values, found.mean, (low, high))
-        return found
-
-    def _series(self, metric: str, case: str, arm: str) -> list[float]:
-        found = self.study.replicates[case].get(arm, {}).get(metric, [])
-        return [math.nan if v is None or isinstance(v, list) else v for v in found]
+    def curve(self, metric: str, case: str, arm: str) -> list[float]:
+        """The mean over the seeds of a metric that is an array; NaN where it is not finite."""
+        found = self.study.levels[case].get(arm, {}).get(metric, [])
+        arrays = [np.array(level, dtype=float) for level in found if isinstance(level, list)]
+        if not arrays or len({len(a) for a in arrays}) > 1:
+            return []
+        mean = np.mean(arrays, axis=0) * self.factor(metric)
+        return [float(v) if np.isfinite(v) else math.nan for v in mean]
 
     def tests(self, case: str, how: Iterable[str]) -> Iterator[TestResult]:
-        """The tests of the named claims in this case."""
+        """The tests of the figure's claims in this case."""
         for claim in self.claims:
-            if claim.case in (None, case):
-                yield from (test for test in claim.tests if test.how in how)
+            for result in claim.cases:
+                yield from (t for t in result.tests if t.how in how and self._where(claim, result, t) in (None, case))
 
-    def region(self, spec: Dots | Lines, case: str, arm: str) -> Region | None:
-        """Where the named claims want this arm, on the figure's axis; several regions are intersected."""
+    def _where(self, claim: ClaimResult, result: CaseResult, test: TestResult) -> str | None:
+        """The case that a test speaks of; beside an exponent the one that the claim names."""
+        named = self.study.claims[claim.id].cases
+        return result.case if result.case or test.how == "exponent" or not named else named[0]
+
+    def region(self, case: str, arm: str) -> Region | None:
+        """Where the claims want this arm, on the figure's axis; several regions are intersected."""
         found: Region | None = None
         for test in self.tests(case, ("value", "difference", "ratio")):
-            mine = (test.metric, test.arm) == (spec.metric, arm)
-            region = self.placed(test, case, spec.than) if mine else None
+            mine = (test.metric, test.arm) == (self.spec.metric, arm)
+            region = self.placed(test, case) if mine else None
             if region and found and max(region[0], found[0]) <= min(region[1], found[1]):
                 found = (max(region[0], found[0]), min(region[1], found[1]))
             found = found or region
         return found
 
-    def placed(self, test: TestResult, case: str, than: str | None = None) -> Region | None:
-        """The region of a test on an axis of its metric, or of differences from `than`."""
+    def placed(self, test: TestResult, case: str) -> Region | None:
+        """The region of a test on an axis of its metric, or of differences from the figure's `than`."""
         low, high = open_ends(test, self.factor(test.metric) if test.how != "ratio" else 1.0)
-        if than is not None:
-            return (low, high) if (test.how, test.than) == ("difference", than) else None
+        if self.spec.than is not None:
+            return (low, high) if (test.how, test.than) == ("difference", self.spec.than) else None
         if test.than is None:
             return low, high
-        other = summary(self.values(test.metric, case, test.than), log=test.how == "ratio")
+        log, factor = test.how == "ratio", self.factor(test.metric)
+        other = summary(self.study, test.metric, case, test.than, log=log, factor=factor)
         if other is None:
             return None
-        return scaled(other.mean, low, high) if test.how == "ratio" else (other.mean + low, other.mean + high)
-
-
-def scaled(mean: float, low: float, high: float) -> Region:
-    """The region of a ratio over a positive mean; its open lower side ends at 0."""
-    return mean * max(low, 0.0), mean * high
+        return (other.mean * max(low, 0.0), other.mean * high) if log else (other.mean + low, other.mean + high)
 
 
 def open_ends(test: TestResult, factor: float = 1.0) -> Region:
@@ -158,24 +137,12 @@ class Series:
         return text(" to ".join(f"{v} at {x}" for x, v in ends), "，".join(f"{x} 处 {v}" for x, v in ends))
 
 
-def spoken(summary: Summary) -> str:
-    """`0.881 [0.872, 0.890]`."""
-    if summary.interval is None:
-        return exact_number(summary.mean, digits=4)
-    low, high = summary.interval
-    return f"{exact_number(summary.mean, digits=3)} [{exact_number(low, digits=3)}, {exact_number(high, digits=3)}]"
-
-
-def places(cases: Sequence[str], values: Mapping[str, Any]) -> list[float] | None:
-    """The numbers along which cases are drawn: their values, or the number in their names; None: they have none."""
-    found = []
+def places(cases: Sequence[str], study: MeasuredStudy) -> list[float] | None:
+    """The numbers along which cases are drawn: the study's, or those in their names; None: they have none."""
+    found: list[float] = []
     for case in cases:
-        value = values.get(case)
-        number = re.search(r"[-+]?\d[\d  ]*\.?\d*(e[-+]?\d+)?", case)
-        if isinstance(value, int | float):
-            found.append(float(value))
-        elif number:
-            found.append(float(re.sub(r"\s", "", number[0])))
-        else:
+        value, number = study.cases.get(case), NUMBER.search(case)
+        if value is None and number is None:
             return None
+        found.append(float(re.sub(r"\s", "", number[0])) if value is None and number else float(value or 0.0))
     return found if len(set(found)) == len(found) else None

@@ -1,4 +1,4 @@
-"""The figures of a method: the experiment's specifications, drawn from the replicates of both runs."""
+"""The figures of a method: what its experiment asked to see, drawn from the levels of both runs."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from gezhi.lab.figures import Figure, Profile
-from gezhi.lab.record import MethodResult, Words
+from gezhi.lab.record import Drawn, Words
 from gezhi.lab.report.figure_data import Run
 from gezhi.lab.report.figure_plots import Plot, plots
-from gezhi.lab.report.rows import Row
-from gezhi.lab.report.text import VERDICTS, capitalised, joined, text
-from gezhi.lab.study import Experiment, Study, load_experiment
+from gezhi.lab.report.rows import ClaimRow, Pair
+from gezhi.lab.report.text import FILE, VERDICTS, YOURS, capitalised, joined, text
+
+FEW = 3  # arms or cases that a caption names
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class Panel:
 
 
 @dataclass(frozen=True)
-class FigureView:
-    """A figure with its panels; `finding` comes from the verdicts, `caption` from the experiment."""
+class Figure:
+    """A figure with its panels; `finding` comes from the verdicts, `caption` from the names of what is drawn."""
 
     number: int
     finding: Words
@@ -37,48 +37,36 @@ class FigureView:
     panels: Sequence[Panel]
 
 
-NamedRun = tuple[Words, MethodResult]  # "Your run" and its result
-Drawn = tuple[Words, Words, Plot]  # the run's name, the plot's title, the plot
+Drawing = tuple[Words, Words, Plot]  # the run's name, the plot's title, the plot
 
 
-def experiment_of(stem: str) -> Experiment | None:
-    """The experiment, or None where it cannot be imported: a report may be rendered far from its run."""
-    try:
-        return load_experiment(stem)
-    except ImportError:
-        return None
-
-
-def figures_of(experiment: Experiment, runs: Sequence[NamedRun], rows: Sequence[Row], first: int) -> list[FigureView]:
+def figures_of(pair: Pair, first: int) -> list[Figure]:
     """Every figure that some run has data for; `first`: number of the first one."""
-    found: list[FigureView] = []
-    for study in experiment.studies:
+    found: list[Figure] = []
+    for study in pair.lead.measured.studies:
         for spec in study.figures:
-            number = first + len(found)
-            sides = list(_sides(runs, study, spec, rows))
-            drawn = once([(run.name, title, plot) for run in sides for title, plot in plots(run, spec, study.cases)])
+            sides = list(_sides(pair, study.name, spec))
+            drawn = once([(run.name, title, plot) for run in sides for title, plot in plots(run)])
             if drawn:
-                about = [row for row in rows if row.mine.id in spec.claims]
-                base = sides[0].label(sides[0].baseline(spec))
-                how = reading(spec, study, base, shaded=any(plot.shaded for *_, plot in drawn))
-                caption = joined([text(spec.en, spec.zh), how], " ", "")
-                found.append(FigureView(number, finding(about), caption, _panels(drawn, f"fig-{number}")))
+                number = first + len(found)
+                about = [row for row in pair.rows if row.shown.id in spec.claims]
+                caption = joined([subject(sides[0]), sentences(about), reading(sides[0], drawn)], " ", "")
+                found.append(Figure(number, finding(about), caption, _panels(drawn, f"fig-{number}")))
     return found
 
 
-def _sides(runs: Sequence[NamedRun], study: Study, spec: Figure, rows: Sequence[Row]) -> Iterator[Run]:
-    """The runs that measured the study, each with the tests of the named claims: its own, or the other run's."""
-    for name, method in runs:
-        measured = [s for s in method.studies if s.name == study.name and s.replicates]
-        own = {c.key: c for c in method.claims if c.tests}
-        claims = [own.get(row.mine.key, row.shown) for row in rows if row.mine.id in spec.claims]
-        if measured:
-            yield Run(name, method, measured[0], claims, study.units)
+def _sides(pair: Pair, study: str, spec: Drawn) -> Iterator[Run]:
+    """The runs that measured the study, the user's own file before all."""
+    file = pair.file if pair.file is not pair.lead else None
+    for name, method in ((FILE, file), (pair.name, pair.lead), (YOURS, pair.beside)):
+        for found in method.measured.studies if method else ():
+            if method and found.name == study and found.levels:
+                yield Run(name, method, found, spec)
 
 
-def once(drawn: Sequence[Drawn]) -> list[Drawn]:
+def once(drawn: Sequence[Drawing]) -> list[Drawing]:
     """Exact figures are the same in both runs, and drawn once."""
-    kept: list[Drawn] = []
+    kept: list[Drawing] = []
     for name, title, plot in drawn:
         if plot not in [other for *_, other in kept]:
             twice = sum(plot == other for *_, other in drawn) > 1
@@ -86,7 +74,7 @@ def once(drawn: Sequence[Drawn]) -> list[Drawn]:
     return kept
 
 
-def _panels(drawn: Sequence[Drawn], anchor: str) -> list[Panel]:
+def _panels(drawn: Sequence[Drawing], anchor: str) -> list[Panel]:
     extents = [plot.extents() for *_, plot in drawn]
     shared = [v for x, _ in extents for v in x], [v for _, y in extents for v in y]
     panels = []
@@ -97,41 +85,49 @@ def _panels(drawn: Sequence[Drawn], anchor: str) -> list[Panel]:
     return panels
 
 
-def finding(rows: Sequence[Row]) -> Words:
-    """What the named claims' verdicts say: the claim itself where there is one, else how many got which."""
-    if not rows:
-        return text("")
-    found = Counter((row.shown.verdict, row.from_reference) for row in rows)
-    verdict = capitalised(
-        joined(_counted(*kind, n if len(found) > 1 else 0) for kind, n in sorted(found.items(), key=_order))
-    )
-    claims = {row.mine.id: row.claim for row in rows}
-    if len(claims) > 1:
-        return text(f"{len(claims)} claims: {verdict.en.lower()}.", f"{len(claims)} 条论断：{verdict.zh}。")
-    claim = next(iter(claims.values()))
+def finding(rows: Sequence[ClaimRow]) -> Words:
+    """What the figure's claims came to: the sentence of one, or how many got which verdict."""
+    if len(rows) == 1:
+        return said(rows[0])
+    found = Counter(row.shown.verdict for row in rows)
+    counts = joined(text(f"{n} {VERDICTS[v].en}", f"{VERDICTS[v].zh} {n}") for v, n in found.items())
+    return text(f"{counts.en}.", f"{counts.zh}。") if found else counts
+
+
+def sentences(rows: Sequence[ClaimRow]) -> Words:
+    """The sentences of several claims, each behind its verdict."""
+    return joined((said(row) for row in rows), " ", "") if len(rows) > 1 else text("")
+
+
+def said(row: ClaimRow) -> Words:
+    verdict, claim = capitalised(VERDICTS[row.shown.verdict]), row.shown.words
     return text(f"{verdict.en}: “{claim.en}”", f"{verdict.zh}：“{claim.zh}”")
 
 
-def _order(found: tuple[tuple[str, bool], int]) -> tuple[int, bool]:
-    (verdict, elsewhere), _ = found
-    return list(VERDICTS).index(verdict), elsewhere
+def subject(run: Run) -> Words:
+    """What is drawn: `Accuracy, %: softmax, linear; in 4 cases.`"""
+    arms = _listed(run, run.arms, text("arms", "个臂"))
+    cases = _listed(run, run.cases, text("cases", "种情形")) if len(run.study.cases) > 1 else text("")
+    what = capitalised(joined([run.quantity(), joined([arms, cases], "; ", "；")], ": ", "："))
+    return text(f"{what.en}.", f"{what.zh}。")
 
 
-def _counted(verdict: str, elsewhere: bool, n: int) -> Words:
-    """`supported`; `2 supported`, where there are other verdicts too; and where the run itself gave none."""
-    name = VERDICTS[verdict]
-    en, zh = (f"{n} {name.en}", f"{name.zh} {n}") if n else (name.en, name.zh)
-    return text(f"{en} in the reference run", f"参考运行中{zh}") if elsewhere else text(en, zh)
+def _listed(run: Run, names: Sequence[str], many: Words) -> Words:
+    if len(names) > FEW:
+        return text(f"{len(names)} {many.en}", f"{len(names)} {many.zh}")
+    return joined(map(run.method.named, names), ", ", "、")
 
 
-def reading(spec: Figure, study: Study, base: Words, *, shaded: bool) -> Words:
+def reading(run: Run, drawn: Sequence[Drawing]) -> Words:
     """How to read the marks of a figure."""
-    one = text("round", "轮") if study.alone else text("seed", "个种子")
-    single = study.exact or study.varies == "items" or isinstance(spec, Profile)
+    one = text("round", "轮") if run.study.timed else text("seed", "个种子")
+    base = run.method.named(run.baseline)
+    many = len(run.study.seeds) > 1
     parts = [
-        text(f"Dashed: {base.en}.", f"虚线：{base.zh}。"),
-        text(f"Each dot is one {one.en}; mean and 95\u00a0% interval.", f"每点为一{one.zh}；均值与 95\u00a0% 区间。"),
-        text("Shaded: what the claim allows.", "阴影：论断允许的范围。"),
-    ]
-    shown = (base.en, not single, shaded)
-    return joined([part for part, holds in zip(parts, shown, strict=True) if holds], " ", "")
+        (run.baseline, text(f"Dashed: {base.en}.", f"虚线：{base.zh}。")),
+        (many and run.spec.kind != "profile",
+         text(f"Each dot is one {one.en}; mean and 95\u00a0% interval.", f"每点为一{one.zh}；均值与 95\u00a0% 区间。")),
+        (many and run.spec.kind == "profile", text("Mean over the seeds.", "各种子的均值。")),
+        (any(plot.shaded for *_, plot in drawn), text("Shaded: what the claim allows.", "阴影：论断允许的范围。")),
+    ]  # fmt: skip
+    return joined([part for holds, part in parts if holds], " ", "")

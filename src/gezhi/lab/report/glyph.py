@@ -6,8 +6,9 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from gezhi.lab.record import TestResult
-from gezhi.lab.report.numbers import edges, region
+from gezhi.lab.record import Words
+from gezhi.lab.report.numbers import Named, edges, in_both, region
+from gezhi.lab.verdicts import TestResult
 
 WIDTH, HEIGHT = 200.0, 44.0
 AT_LEAST, AT_MOST, CENTRE = 72.0, 128.0, 100.0  # where the edge, or the middle of two, always stands
@@ -31,7 +32,7 @@ class Whisker:
 @dataclass(frozen=True)
 class Label:
     x: float
-    text: str
+    text: Words
     anchor: str  # "", or the class that ends or starts the text here
 
 
@@ -42,33 +43,39 @@ class Glyph:
     band: tuple[float, float]
     edges: tuple[float, ...]
     labels: tuple[Label, ...]
-    mine: Whisker | None
+    lead: Whisker | None
     other: Whisker | None
-    title: str
+    title: Words
 
     @property
     def y(self) -> float:
-        """Height of the run's own line: in the middle when nothing stands below it."""
+        """Height of the coloured line: in the middle when nothing stands below it."""
         return 10.0 if self.other else 14.5
 
 
-def glyph(test: TestResult, other: TestResult | None, *, exact: bool, mine: bool = True) -> Glyph:
-    """The glyph of a test; `other`: the same test in the reference run, where it is drawn at all.
+def same(name: str) -> Words:
+    return Words(en=name, zh=name)
+
+
+def glyph(test: TestResult, other: TestResult | None, named: Named = same, *, lead: bool = True) -> Glyph:
+    """The glyph of a test; `other`: the same test in the run beside it, where it is drawn at all.
 
     Args:
-        mine: whether the run's own estimate is drawn (it is not where nothing was judged).
+        named: the unit in both languages.
+        lead: whether the test's own estimate is drawn; it is not where only the other run has one.
     """
-    drawn = [t for t in (test if mine else None, other) if t is not None and t.estimate is not None]
+    drawn = [t for t in (test if lead else None, other) if t is not None and t.estimate is not None]
+    exact = test.over == "nothing"
     values = [v for t in drawn for v in (t.estimate, *t.interval) if v is not None]
     place, low, high = placed(test, [*values, *origin(test)] if exact else values)
     marks = {id(t): _whisker(t, place, exact) for t in drawn}
     return Glyph(
         band=(0.0 if low is None else low, WIDTH if high is None else high),
         edges=tuple(edge for edge in (low, high) if edge is not None),
-        labels=_labels(test, low, high),
-        mine=marks.get(id(test)) if mine else None,
+        labels=_labels(test, low, high, named),
+        lead=marks.get(id(test)) if lead else None,
         other=marks.get(id(other)),
-        title=region(test),
+        title=in_both(region, test, named),
     )
 
 
@@ -122,12 +129,12 @@ def _whisker(test: TestResult, place: Callable[[float], float], exact: bool) -> 
     return Whisker(place(test.estimate), 0.0 if low is None else place(low), WIDTH if high is None else place(high))
 
 
-def _labels(test: TestResult, low: float | None, high: float | None) -> tuple[Label, ...]:
-    texts = edges(test)
+def _labels(test: TestResult, low: float | None, high: float | None, named: Named) -> tuple[Label, ...]:
     if low is None or high is None or test.low == test.high:
         x = high if low is None else low
         assert x is not None
-        return (Label(x, region(test), ""),)
-    wide = (len(texts[0]) + len(texts[1])) * LETTER / 2 < high - low
-    sides = ((low, texts[0], "te", -APART), (high, texts[1], "ts", APART))
+        return (Label(x, in_both(region, test, named), ""),)
+    least, most = in_both(lambda t: edges(t)[0], test, named), in_both(lambda t: edges(t)[1], test, named)
+    wide = (len(least.en) + len(most.en)) * LETTER / 2 < high - low
+    sides = ((low, least, "te", -APART), (high, most, "ts", APART))
     return tuple(Label(x, label, "") if wide else Label(x + shift, label, anchor) for x, label, anchor, shift in sides)

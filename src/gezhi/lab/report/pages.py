@@ -1,4 +1,4 @@
-"""What a report takes from a method's page: its question, its first formulas, and when not to use it."""
+"""What a report takes from a method's page: in short, its first formulas, and when not to use it."""
 
 from __future__ import annotations
 
@@ -6,21 +6,24 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from markdown_it import MarkdownIt
 from markupsafe import Markup, escape
 
-from gezhi import _catalogue
-from gezhi.lab.pages import DISPLAY, section
+from gezhi.lab import pages
+from gezhi.lab.pages import DISPLAY, SHORT, Lang, section
 from gezhi.lab.report.math import TAG, math
 from gezhi.lab.report.text import full_width
 
-QUESTION, NOTATION, DERIVATION, AVOID = 1, 2, 3, 7
+NOTATION = {"en": "Notation", "zh": "记号"}
+DERIVATION = {"en": "Derivation", "zh": "推导"}
+AVOID = {"en": "When not to use it", "zh": "何时不用"}
 MOST_FORMULAS = 3
+NARROW = 14  # characters of a formula that any screen holds
 INLINE = re.compile(r"`[^`]*`|\$([^$]+)\$")
 PLACE = re.compile("\ue000(\\d+)\ue001([,.;:!?)，。；：！？）]?)")
+COMMENT = re.compile(r"<!--.*?-->", re.S)
 
 
 @dataclass(frozen=True)
@@ -31,34 +34,40 @@ class Formula:
     math: Markup
     tag: str
 
+    @property
+    def wide(self) -> bool:
+        """Whether a phone may have to scroll it sideways."""
+        return len(self.math.striptags()) + 2 * self.math.count("<mspace") > NARROW
+
 
 @dataclass(frozen=True)
 class Page:
-    """A page in one language, as HTML."""
+    """Parts of a page in one language, as HTML; empty where it has none."""
 
-    question: Markup
+    short: Markup
     notation: Markup
     formulas: tuple[Formula, ...]
     avoid: Markup
 
 
-def page(stem: str, lang: str) -> Page | None:
+def page(stem: str, lang: Lang) -> Page | None:
     """The method's page, or None where there is none."""
-    path = _catalogue.pages() / (f"{stem}.zh.md" if lang == "zh" else f"{stem}.md")
-    return _page(path.read_text(encoding="utf-8"), lang == "zh") if _readable(path) else None
+    found = pages.page(stem, lang)
+    return _page(found.text, lang) if found else None
 
 
-def _readable(path: Path) -> bool:
-    return path.is_file()
-
-
-def _page(source: str, chinese: bool) -> Page:
+def _page(source: str, lang: Lang) -> Page:
+    chinese = lang == "zh"
     return Page(
-        question=inline(_prose(section(source, QUESTION)), chinese),
-        notation=inline(_prose(section(source, NOTATION)), chinese),
-        formulas=tuple(_formulas(section(source, DERIVATION), chinese)),
-        avoid=block(section(source, AVOID), chinese),
+        short=inline(_prose(_part(source, SHORT[lang])), chinese),
+        notation=inline(_prose(_part(source, NOTATION[lang])), chinese),
+        formulas=tuple(_formulas(_part(source, DERIVATION[lang]), chinese)),
+        avoid=block(_part(source, AVOID[lang]), chinese),
     )
+
+
+def _part(source: str, heading: str) -> str:
+    return COMMENT.sub("", section(source, heading)).strip()
 
 
 def _prose(body: str) -> str:

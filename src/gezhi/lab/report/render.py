@@ -9,14 +9,17 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from gezhi.lab.record import Record, Words, write_atomically
-from gezhi.lab.report.methods import sections_of, test_lines
-from gezhi.lab.report.rows import Row, rows_of
-from gezhi.lab.report.summary import FEW, caveats, chance, facts, surprising, tallies
-from gezhi.lab.report.text import MARKS, REFERENCE, VERDICTS, YOURS, Lang, count, full_width, html
+from gezhi.lab.pages import Lang
+from gezhi.lab.record import write_atomically
+from gezhi.lab.report.facts import chance, facts, tallies
+from gezhi.lab.report.methods import Section, sections_of
+from gezhi.lab.report.rows import pairs_of
+from gezhi.lab.report.text import FILE, MARKS, NO_THESIS, VERDICTS, count, full_width, html
+from gezhi.lab.report.theses import board, empty_pairs, headline, wings_of
+from gezhi.lab.verdicts import Record
 
 TEMPLATES = Path(__file__).parent / "templates"
-STYLES = ("page.css", "parts.css", "media.css")
+STYLES = ("page.css", "theses.css", "methods.css", "figures.css", "narrow.css", "print.css")
 
 
 def write_report(record: Record, reference: Record | None, path: Path, lang: Lang) -> Path:
@@ -25,12 +28,12 @@ def write_report(record: Record, reference: Record | None, path: Path, lang: Lan
 
 
 def render(record: Record, reference: Record | None, *, lang: Lang = "en", folder: Path | None = None) -> str:
-    """The report as HTML, in both languages.
+    """The report as HTML, in both languages; it is made of the records and the pages alone.
 
     Args:
         record: the run.
-        reference: the committed run, shown beside it where both have a method; None: there is none. It may be the
-            record itself, which is then shown once.
+        reference: the committed run, which leads where both have a method; None: there is none. It may be the record
+            itself, which is then shown once.
         lang: the language that is visible first.
         folder: where the report will lie; `result.json` and `results/` are linked if they are there.
     """
@@ -41,58 +44,40 @@ def render(record: Record, reference: Record | None, *, lang: Lang = "en", folde
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals |= {"t": html, "full_width": full_width, "count": count, "test_lines": test_lines}
+    environment.globals |= {"t": html, "full_width": full_width, "count": count}
     return environment.get_template("report.html.j2").render(content(record, reference, lang, folder))
 
 
 def content(record: Record, reference: Record | None, lang: Lang, folder: Path | None) -> dict[str, Any]:
     """Everything that the template shows."""
-    itself = reference is not None and record.dumps() == reference.dumps()
-    beside = None if itself or not shared(record, reference) else reference
-    name = REFERENCE if itself else YOURS
-    rows = rows_of(record, beside)
-    refuted = surprising(rows)
-    others = [(REFERENCE, method) for method in beside.methods] if beside else []
-    asked = {method.stem for method in record.methods}
+    pairs = pairs_of(record, reference)
+    wings = wings_of(pairs)
+    sections = sections_of([thesis for wing in wings for thesis in wing.theses])
+    further = len(set(reference.by_stem) - set(record.by_stem)) if reference else 0
     return {
         "lang": lang,
         "verdicts": VERDICTS,
         "marks": MARKS,
         "style": Markup("\n".join((TEMPLATES / style).read_text(encoding="utf-8") for style in STYLES)),
-        "record": record,
-        "names": (name, REFERENCE),
-        "single": beside is None,
-        "rows": rows,
-        "tallies": tallies(rows),
-        "chance": chance(rows),
-        "caveats": caveats(rows, single=beside is None),
-        "surprising": refuted[:FEW],
-        "facts": facts(record, beside, (name, REFERENCE)),
-        "sections": sections_of(rows, [(name, method) for method in record.methods], others, refuted),
-        "further": sum(method.stem not in asked for method in reference.methods) if reference else 0,
-        "filters": filters(rows, single=beside is None),
-        "linked": linked(record, folder),
+        "headline": headline(pairs),
+        "articles": len({article for pair in pairs for article in pair.lead.articles}),
+        "board": board(wings),
+        "chance": chance(pairs),
+        "wings": wings,
+        "counts": Counter(thesis.verdict for wing in wings for thesis in wing.theses),
+        "nothing": list(empty_pairs(wings)),
+        "facts": facts(pairs, further),
+        "tallies": tallies([row for pair in pairs for row in pair.rows]),
+        "sections": sections,
+        "on_file": [section for section in sections if section.pair.file],
+        "file_name": FILE,
+        "no_thesis": NO_THESIS,
+        "linked": linked(sections, folder),
     }
 
 
-def shared(record: Record, reference: Record | None) -> bool:
-    """Whether the reference run has any of the record's methods."""
-    return reference is not None and bool({m.stem for m in record.methods} & {m.stem for m in reference.methods})
-
-
-def filters(rows: list[Row], *, single: bool) -> list[tuple[str, Words, int]]:
-    """The choices above the table: id, name, and how many rows each shows."""
-    found = Counter(name for row in rows for name in row.classes.split())
-    choices = [
-        ("fa", Words(en="all", zh="全部"), len(rows)),
-        ("fr", Words(en="refuted", zh="推翻"), found["r"]),
-        ("fu", Words(en="open or not asked", zh="未定或未问"), found["u"]),
-    ]
-    return choices if single else [*choices, ("fd", Words(en="unlike the reference", zh="与参考不同"), found["d"])]
-
-
-def linked(record: Record, folder: Path | None) -> dict[str, str]:
-    """Files of the run that lie beside the report, empty where they do not: the record, and each stem's replicates."""
-    files = {method.stem: f"results/{method.stem}/replicates.csv" for method in record.methods}
+def linked(sections: list[Section], folder: Path | None) -> dict[str, str]:
+    """Files of the run that lie beside the report, empty where they do not: the whole, and each method's record."""
+    files = {section.pair.stem: f"results/{section.pair.stem}.json" for section in sections}
     files["record"] = "result.json"
     return {name: file if folder and (folder / file).is_file() else "" for name, file in files.items()}

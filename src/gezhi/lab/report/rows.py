@@ -1,174 +1,199 @@
-"""One row a claim: the run beside the reference run, and what each cell of the table says."""
+"""Claims of the run that leads beside those of the other one: a row a claim, and its cases inside."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from gezhi.lab.record import ClaimResult, MethodResult, Record, StudyResult, TestResult, Words
+from gezhi.lab.record import Words
+from gezhi.lab.report.cells import Cell, TestLine, case_cell, claim_cell, nothing, same_test, test_lines
 from gezhi.lab.report.glyph import Glyph, glyph
-from gezhi.lab.report.numbers import Measured, measured
-from gezhi.lab.report.phrases import basis, named, remark, study_of
-from gezhi.lab.report.text import ROUNDS, VARIES, capitalised, joined, text
+from gezhi.lab.report.text import BY, FILE, REFERENCE, YOURS, capitalised, joined, text, varies
+from gezhi.lab.verdicts import CaseResult, ClaimResult, MethodResult, Record
+
+FEW_NAMES = 44  # characters of the cases' names that fit under a strip
+YOUR_ROWS = text("your file", "你的文件")
 
 
 @dataclass(frozen=True)
-class Row:
-    """A claim in one case, in the run (`mine`) and in the reference run (`other`)."""
+class Pair:
+    """A method in the run that leads, and in the one beside it.
 
-    method: MethodResult
-    mine: ClaimResult
+    Words rest on the reference run, so it leads where there is one. A run on the user's own file stands alone and
+    goes before everything that is built in.
+    """
+
+    lead: MethodResult
+    beside: MethodResult | None
+    name: Words  # of the run that leads
+    file: MethodResult | None = None
+
+    @property
+    def stem(self) -> str:
+        return self.lead.stem
+
+    @cached_property
+    def rows(self) -> list[ClaimRow]:
+        """The claims, the thesis first; what only the other run asks stands last."""
+        others = self.beside.claims if self.beside else []
+        asked = [*self.lead.claims, *(c for c in others if self.lead.claim(c.id) is None)]
+        rows = [ClaimRow(self, self.lead.claim(c.id), self._other(c.id)) for c in asked]
+        return sorted(rows, key=lambda row: not row.shown.thesis)
+
+    @property
+    def built_in(self) -> list[ClaimRow]:
+        """The claims but for those that were asked of the user's file, where no reference run leads."""
+        asked = {row.shown.id for row in self.file_rows} if self.lead is self.file else set()
+        return [row for row in self.rows if row.shown.id not in asked]
+
+    @cached_property
+    def file_rows(self) -> list[ClaimRow]:
+        """The claims that were asked of the user's file."""
+        if self.file is None:
+            return []
+        alone = Pair(self.file, None, FILE)
+        return [row for row in alone.rows if any(case.tests for case in row.shown.cases)]
+
+    @property
+    def thesis(self) -> ClaimRow | None:
+        return next((row for row in self.rows if row.shown.thesis), None)
+
+    def _other(self, claim: str) -> ClaimResult | None:
+        return self.beside.claim(claim) if self.beside else None
+
+
+@dataclass(frozen=True)
+class ClaimRow:
+    """A claim in both runs."""
+
+    pair: Pair
+    lead: ClaimResult | None
     other: ClaimResult | None
-    other_method: MethodResult | None
-    anchor: str
-    number: int
-
-    @property
-    def judged(self) -> bool:
-        return self.mine.verdict != "not asked"
-
-    @property
-    def from_reference(self) -> bool:
-        """Whether only the reference run has a verdict."""
-        return not self.judged and self.other is not None and self.other.verdict != "not asked"
 
     @property
     def shown(self) -> ClaimResult:
-        """The result to speak of: the run's own, else the reference run's."""
-        return self.other if self.from_reference and self.other else self.mine
+        found = self.lead or self.other
+        assert found is not None
+        return found
 
     @property
-    def claim(self) -> Words:
-        return Words(en=self.mine.text, zh=self.mine.text_zh)
-
-    @property
-    def classes(self) -> str:
-        """What the filter above the table looks for."""
-        found = {"r": self.shown.verdict == "refuted", "u": self.mine.verdict in ("inconclusive", "not asked"),
-                 "d": self.differs}  # fmt: skip
-        return " ".join(name for name, holds in found.items() if holds)
-
-    @property
-    def differs(self) -> bool:
-        """Whether both runs were asked and disagree."""
-        return self.judged and self.other is not None and self.other.verdict not in ("not asked", self.mine.verdict)
-
-    @property
-    def study(self) -> StudyResult:
-        return study_of(self.method, self.mine)
-
-    @property
-    def case(self) -> Words:
-        return named(self.method, self.mine.case or "")
+    def by(self) -> Words:
+        return BY[self.shown.by]
 
     @property
     def scope(self) -> Words:
-        """Where the verdict holds: case, scope, what varies, and whether one test of several decided."""
-        varies = ROUNDS if self.study.alone else VARIES[self.study.varies]
-        n = len(self.shown.tests)
-        deciding = text(f"the deciding one of {n} tests", f"{n} 项检验中起决定作用者") if n > 1 else text("")
-        return capitalised(joined([self.case, self.mine.scope, varies, deciding], "; ", "；"))
+        """What was measured, and what varies; of the user's own file nothing that the page says of built-in data."""
+        study = self.method.study(self.shown.study)
+        what = YOUR_ROWS if self.pair.name is FILE else self.shown.scope
+        parts = [Words(en=part.en.rstrip("."), zh=part.zh.rstrip(".。")) for part in (what, varies(study))]
+        return capitalised(joined(parts, "; ", "；"))
+
+    @property
+    def method(self) -> MethodResult:
+        """The run that `shown` is of."""
+        if self.lead is None and self.pair.beside:
+            return self.pair.beside
+        return self.pair.lead
+
+    @property
+    def cell(self) -> Cell | None:
+        return claim_cell(self.pair.lead, self.lead) if self.lead else None
+
+    @property
+    def other_cell(self) -> Cell | None:
+        return claim_cell(self.pair.beside, self.other) if self.pair.beside and self.other else None
+
+    @property
+    def differs(self) -> bool:
+        """Whether both runs gave a verdict and disagree."""
+        verdicts = {claim.verdict for claim in (self.lead, self.other) if claim} - {"not asked"}
+        return len(verdicts) > 1
 
     @cached_property
+    def cases(self) -> list[CaseRow]:
+        """The cases of the run that leads in their order, then those that only the other one asked."""
+        lead, other = (({c.case: c for c in claim.cases} if claim else {}) for claim in (self.lead, self.other))
+        return [CaseRow(self, lead.get(name), other.get(name)) for name in {**lead, **other}]
+
+    @property
+    def single(self) -> CaseRow | None:
+        return self.cases[0] if len(self.cases) == 1 else None
+
+    @property
+    def strip(self) -> list[str]:
+        """A verdict a case."""
+        return [case.verdict for case in self.shown.cases]
+
+    @property
+    def names(self) -> Words:
+        """The cases' names, where they are short."""
+        names = joined(case.name for case in self.cases)
+        return names if len(names.en) <= FEW_NAMES else nothing()
+
+
+@dataclass(frozen=True)
+class CaseRow:
+    """One case of a claim in both runs."""
+
+    row: ClaimRow
+    lead: CaseResult | None
+    other: CaseResult | None
+
+    @property
+    def name(self) -> Words:
+        found = self.lead or self.other
+        return self.row.method.named(found.case if found else None)
+
+    @property
+    def cell(self) -> Cell | None:
+        return case_cell(self.row.pair.lead, self.row.shown, self.lead) if self.lead else None
+
+    @property
+    def other_cell(self) -> Cell | None:
+        beside = self.row.pair.beside
+        return case_cell(beside, self.row.shown, self.other) if self.other and beside else None
+
+    @property
     def glyph(self) -> Glyph | None:
-        """Drawn wherever a run left tests; of a timed claim without the reference run."""
-        reference = None if self.mine.timed or (self.mine.exact and self.judged) else self.same_test
-        if self.judged:
-            return glyph(self.mine.tests[self.mine.deciding], reference, exact=self.mine.exact)
-        known = self.shown if self.shown.tests else self.other
-        tests = known.tests if known else []
-        if known is None or not tests:
-            return None
-        other = tests[known.deciding] if self.from_reference and not self.mine.timed else None
-        return glyph(tests[known.deciding], other, exact=known.exact, mine=False)
+        """The deciding test of the run that leads; below it the same test in the other, if it may be compared."""
+        timed = self.row.shown.timed  # seconds of two machines are not compared
+        if self.lead and self.lead.test:
+            test = self.lead.test
+            other = same_test(test, self.other.tests) if self.other and not timed and test.over != "nothing" else None
+            return glyph(test, other, self.row.method.named)
+        if self.other and self.other.test:
+            return glyph(self.other.test, self.other.test, self.row.method.named, lead=False)
+        return None
 
     @property
-    def same_test(self) -> TestResult | None:
-        """The reference run's result of the test that decided here, if the claim still asks the same."""
-        test = self.mine.tests[self.mine.deciding] if self.mine.tests else None
-        found = [t for t in self.other.tests if test and asks(t) == asks(test)] if self.other else []
-        return found[0] if found else None
-
-    @property
-    def result(self) -> Measured | None:
-        """The run's own number; also where it was measured but not judged."""
-        tests = self.mine.tests
-        return measured(tests[self.mine.deciding], exact=self.mine.exact) if tests else None
-
-    @property
-    def basis(self) -> Words:
-        """What the number rests on, and what it could have seen."""
-        return basis(self.method, self.mine)
-
-    @property
-    def remark(self) -> Words:
-        """Stands under the verdict."""
-        return remark(self.mine)
-
-    @property
-    def shown_remark(self) -> Words:
-        return remark(self.shown)
-
-    @property
-    def shown_basis(self) -> Words:
-        """What the result that is shown rests on, and in which run."""
-        method = self.other_method if self.from_reference else self.method
-        where = text("reference run", "参考运行") if self.from_reference else text("")
-        return joined([basis(method or self.method, self.shown), where])
-
-    @property
-    def source(self) -> Words:
-        """Which run the card of the claim speaks of."""
-        if self.from_reference:
-            return joined([text("reference run", "参考运行"), remark(self.mine)], "; ", "；")
-        return text("your run", "本次运行") if self.judged else text("")
-
-    @property
-    def other_test(self) -> TestResult | None:
-        """The reference run's result of the same test, or of its own deciding one where this run has none."""
-        if self.mine.tests:
-            return self.same_test
-        return self.other.tests[self.other.deciding] if self.other and self.other.tests else None
-
-    @property
-    def other_result(self) -> Measured | None:
-        return measured(self.other_test, exact=self.mine.exact) if self.other_test else None
-
-    @property
-    def other_basis(self) -> Words:
-        """What the reference run's number rests on, and its remark."""
-        if self.other is None:
-            return text("")
-        on = text("asked with another margin", "界限不同") if self.mine.tests and self.other.tests else text("")
-        if self.other_test:
-            on = text("" if self.mine.exact else f"n\u00a0=\u00a0{self.other_test.n}")
-        return joined([on, remark(self.other)])
+    def lines(self) -> list[TestLine]:
+        """Every test where there are several, with what the other run found."""
+        pair, other = self.row.pair, self.other.tests if self.other else []
+        if self.lead and len(self.lead.tests) > 1:
+            return list(test_lines(pair.lead, self.lead, other))
+        if pair.beside and self.other and not (self.lead and self.lead.tests) and len(other) > 1:
+            return list(test_lines(pair.beside, self.other, []))
+        return []
 
 
-def rows_of(record: Record, reference: Record | None) -> list[Row]:
-    """Every claim of the record, with its counterpart in the reference run."""
-    methods = {m.stem: m for m in reference.methods} if reference else {}
-    theirs = {(m.stem, c.key): c for m, c in reference.claims()} if reference else {}
-    anchors = unique(f"{m.stem}.{c.key}" for m, c in record.claims())
-    return [
-        Row(method, claim, theirs.get((method.stem, claim.key)), methods.get(method.stem), next(anchors), number)
-        for number, (method, claim) in enumerate(record.claims())
-    ]
+def pairs_of(record: Record, reference: Record | None) -> list[Pair]:
+    """Every method of the record with its counterpart in the reference run, which may be the record itself."""
+    theirs = reference.by_stem if reference else {}
+    itself = is_part(record, reference)
+    return [pair_of(method, theirs.get(method.stem), itself) for method in record.methods]
 
 
-def asks(test: TestResult) -> tuple[str | float | None, ...]:
-    """What a test compares and the region it allows."""
-    return test.metric, test.arm, test.than, test.how, test.low, test.high
+def pair_of(mine: MethodResult, reference: MethodResult | None, itself: bool) -> Pair:
+    if mine.data is not None:
+        return Pair(reference or mine, None, REFERENCE if reference else FILE, mine)
+    if reference is None or itself:
+        return Pair(mine, None, REFERENCE if itself else YOURS)
+    return Pair(reference, mine, REFERENCE)
 
 
-def unique(names: Iterator[str]) -> Iterator[str]:
-    """Ids for HTML: no spaces, and none twice."""
-    seen: set[str] = set()
-    for name in names:
-        slug = re.sub(r"[^\w.@=-]+", "-", name)
-        while slug in seen:
-            slug += "-"
-        seen.add(slug)
-        yield slug
+def is_part(record: Record, reference: Record | None) -> bool:
+    """Whether the record is the reference run, or a part of it."""
+    theirs = reference.by_stem if reference else {}
+    return bool(record.methods) and all(
+        method.stem in theirs and theirs[method.stem].measured == method.measured for method in record.methods
+    )
