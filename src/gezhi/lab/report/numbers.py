@@ -1,17 +1,20 @@
-"""Numbers as a report prints them: as many digits as the interval carries, true minus signs, nothing that can wrap."""
+"""Numbers as a report prints them: three significant digits at most, true minus signs, nothing that can wrap."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from gezhi.lab.record import TestResult
+from gezhi.lab.record import Words
+from gezhi.lab.verdicts import TestResult
 
 MINUS, SPACE = "\u2212", "\u00a0"
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 SMALL, LARGE = 1e-4, 1e6  # outside, numbers are printed as a power of ten
 MOST_DIGITS = 12
+SIGNIFICANT = 3
+Named = Callable[[str], Words]  # an experiment's name in both languages
 
 
 @dataclass(frozen=True)
@@ -47,19 +50,19 @@ class Measured:
         return " ".join(part for part in (self.estimate, self.interval) if part) + self.tail
 
 
-def measured(test: TestResult, *, exact: bool) -> Measured:
+def measured(test: TestResult) -> Measured:
     """The outcome of a test; its rounding never moves an end of the interval across an edge of the region."""
     scale = Scale.of(test)
     if test.estimate is None:
         return Measured("—")
     edges = [edge * scale.factor for edge in (test.low, test.high) if edge is not None]
-    if exact:
-        return Measured(exact_number(scale.factor * test.estimate, edges, signed=scale.signed) + scale.times,
-                        tail=scale.tail)  # fmt: skip
+    if test.over == "nothing":
+        estimate = exact_number(scale.factor * test.estimate, edges, digits=SIGNIFICANT, signed=scale.signed)
+        return Measured(estimate + scale.times, tail=scale.tail)
     power = _power([scale.factor * v for v in (test.estimate, *test.interval) if v is not None])
     factor = scale.factor / 10.0**power
     low, high = (None if v is None else v * factor for v in test.interval)
-    digits = decimals(low, high, [edge / 10.0**power for edge in edges]) if low != high else 3
+    digits = decimals(test.estimate * factor, low, high, [edge / 10.0**power for edge in edges])
     ends = [infinity if v is None else fixed(v, digits, signed=scale.signed)
             for v, infinity in ((low, f"{MINUS}∞"), (high, "∞"))]  # fmt: skip
     return Measured(
@@ -67,6 +70,12 @@ def measured(test: TestResult, *, exact: bool) -> Measured:
         f"[{ends[0]},{SPACE}{ends[1]}]",
         (f"{SPACE}×{SPACE}{ten_to(power)}" if power else "") + scale.tail,
     )
+
+
+def in_both(say: Callable[[TestResult], object], test: TestResult, named: Named) -> Words:
+    """What is said of a test, with its unit in either language."""
+    translated = test.model_copy(update={"unit": named(test.unit).zh})
+    return Words(en=str(say(test)), zh=str(say(translated)))
 
 
 def region(test: TestResult) -> str:
@@ -91,18 +100,23 @@ def edges(test: TestResult) -> tuple[str, str]:
 
 def resolution(test: TestResult) -> str:
     """The distance from the margin that the run could have seen; for a ratio the factor."""
-    if test.resolution is None:
+    if test.seen is None:
         return ""
     if test.how == "ratio":
-        return exact_number(math.exp(min(test.resolution, 700.0)), digits=3) + "×"
-    return exact_number(test.resolution * Scale.of(test).factor, digits=2)
+        return exact_number(math.exp(min(test.seen, 700.0)), digits=SIGNIFICANT) + "×"
+    return exact_number(test.seen * Scale.of(test).factor, digits=2)
 
 
-def decimals(low: float | None, high: float | None, edges: Sequence[float] = ()) -> int:
-    """Decimals that resolve a sixth of the interval's half-width, and show on which side of each edge it ends."""
+def decimals(value: float, low: float | None, high: float | None, edges: Sequence[float] = ()) -> int:
+    """Decimals of three significant digits, or fewer that resolve a sixth of the interval's half-width.
+
+    More where the ends of the interval would not be seen to lie beside an edge.
+    """
+    digits = max(0, SIGNIFICANT - 1 - _magnitude(max(abs(v) for v in (value, low, high) if v is not None)))
     if low is None or high is None:
-        return 2
-    digits = max(0, math.ceil(math.log10(6 / ((high - low) / 2))))
+        return min(digits, 2)
+    if low < high:
+        digits = min(digits, max(0, math.ceil(math.log10(12 / (high - low)))))
     while digits < MOST_DIGITS and any(_blurred(end, edge, digits) for end in (low, high) for edge in edges):
         digits += 1
     return min(digits, MOST_DIGITS)
@@ -118,16 +132,20 @@ def fixed(value: float, digits: int, *, signed: bool = False) -> str:
 
 
 def exact_number(value: float, edges: Sequence[float] = (), *, digits: int = 6, signed: bool = False) -> str:
-    """A number without an interval: 8, 0.0447149, 1.1 × 10⁻¹⁶; told apart from the edges if that takes more digits."""
+    """A number without an interval: 8, 0.0447149, 1.1 × 10⁻¹⁶; told apart from the edges if that takes more digits.
+
+    Whole numbers below a million keep all their figures.
+    """
     power = _power([value])
     digits = min(digits, 2) if power < 0 else digits
+    if power == 0 and value == round(value):
+        digits = max(digits, _magnitude(value) + 1)
     while digits < MOST_DIGITS and any(_sign(float(f"{value:.{digits}g}") - e) != _sign(value - e) for e in edges):
         digits += 2
     mantissa = float(f"{value / 10.0**power:.{digits}g}")
     if power and mantissa in (1, -1):
         return (MINUS if mantissa < 0 else "") + ten_to(power)
-    places = max(0, digits - 1 - (math.floor(math.log10(abs(mantissa))) if mantissa else 0))
-    text = fixed(mantissa, places, signed=signed)
+    text = fixed(mantissa, max(0, digits - 1 - _magnitude(mantissa)), signed=signed)
     text = text.rstrip("0").rstrip(".") if "." in text else text
     return f"{text}{SPACE}×{SPACE}{ten_to(power)}" if power else text
 
@@ -142,6 +160,11 @@ def _power(values: Sequence[float]) -> int:
     if largest == 0 or SMALL <= largest < LARGE or not math.isfinite(largest):
         return 0
     return math.floor(math.log10(largest))
+
+
+def _magnitude(value: float) -> int:
+    """The place of the first figure: 2 for hundreds."""
+    return math.floor(math.log10(abs(value))) if value and math.isfinite(value) else 0
 
 
 def _blurred(end: float, edge: float, digits: int) -> bool:

@@ -4,29 +4,42 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Literal
 
 from markupsafe import Markup, escape
 
-from gezhi.lab.record import StudyResult, Words
+from gezhi.lab.pages import BY as SAID_BY
+from gezhi.lab.record import MeasuredStudy, Words
 from gezhi.lab.report.numbers import exact_number
-
-Lang = Literal["en", "zh"]
 
 VERDICTS = {
     "supported": Words(en="supported", zh="成立"),
     "refuted": Words(en="refuted", zh="推翻"),
+    "divided": Words(en="divided", zh="分歧"),
     "inconclusive": Words(en="inconclusive", zh="未定"),
     "not asked": Words(en="not asked", zh="未问"),
 }
-MARKS = {"supported": "S", "refuted": "R", "inconclusive": "I", "not asked": "N"}
+MARKS = {"supported": "S", "refuted": "R", "divided": "D", "inconclusive": "I", "not asked": "N"}
+BY = {by: Words(en=by, zh=zh) for by, zh in SAID_BY.items()}
+WINGS = {
+    "nn": Words(en="Networks", zh="网络"),
+    "losses": Words(en="Losses", zh="损失函数"),
+    "training": Words(en="Training", zh="训练"),
+    "classification": Words(en="Classification", zh="分类"),
+    "diffusion": Words(en="Diffusion", zh="扩散模型"),
+    "gan": Words(en="GAN", zh="GAN"),
+    "vae": Words(en="VAE", zh="VAE"),
+    "text": Words(en="Text", zh="文本"),
+    "graph": Words(en="Graphs", zh="图"),
+    "theory": Words(en="Theory", zh="理论"),
+}
 YOURS = Words(en="Your run", zh="本次运行")
 REFERENCE = Words(en="Reference run", zh="参考运行")
+FILE = Words(en="On your file", zh="在你的文件上")
 VARIES = {
-    "seed": Words(en="redrawn seeds", zh="种子重抽"),
-    "items": Words(en="fixed test set, over its items", zh="固定测试集，逐条统计"),
-    "both": Words(en="fixed test set, redrawn training", zh="固定测试集，训练重抽"),
-    "nothing": Words(en="", zh=""),
+    "seed": Words(en="over redrawn seeds", zh="种子重抽"),
+    "rows": Words(en="over the rows of a fixed table and redrawn training", zh="固定表格，按行与重抽的训练统计"),
+    "items": Words(en="over the items of a fixed test set", zh="固定测试集，逐条统计"),
+    "nothing": Words(en="exact", zh="精确"),
 }
 ROUNDS = Words(en="interleaved rounds on one machine", zh="同一机器上交错计时")
 
@@ -76,13 +89,19 @@ def count(number: int, en: str, zh: str) -> Words:
     return Words(en=f"{number}\u00a0{plural}", zh=f"{number}\u00a0{zh}")
 
 
-def replicates(study: StudyResult, items: int) -> Words:
-    """How often a study measured: seeds, interleaved rounds, or items of a fixed test set."""
-    if study.alone:
-        return count(len(study.seeds), "round", "轮")
-    if study.varies == "items":
-        return count(items, "item", "条")
-    return count(len(study.seeds), "seed", "个种子")
+def of_cases(supported: int, asked: int) -> Words:
+    """`2 of 6 cases`."""
+    return text(f"{supported} of {asked} cases", f"{asked} 例中 {supported} 例成立")
+
+
+def wing_name(wing: str) -> Words:
+    """A wing outside the house keeps its own name."""
+    return WINGS.get(wing, text(wing) if wing else text("Other", "其他"))
+
+
+def varies(study: MeasuredStudy) -> Words:
+    """What the replicates of a study are."""
+    return ROUNDS if study.timed else VARIES[study.varies]
 
 
 def brief(seconds: float) -> str:
