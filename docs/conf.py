@@ -24,6 +24,7 @@ myst_heading_anchors = 3
 default_role = "code"
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
+autodoc_inherit_docstrings = False
 autodoc_preserve_defaults = True
 html_theme = "furo"
 html_title = project

@@ -16,6 +16,11 @@ def converted(_app: Any, _what: str, _name: str, _obj: Any, _options: Any, lines
     lines[:] = list(_paragraphs(text.split("\n")))
 
 
+def skipped(_app: Any, _what: str, _name: str, obj: Any, _skip: bool, _options: Any) -> bool | None:
+    """The fields of a named tuple, which its own docstring explains."""
+    return True if str(getattr(obj, "__doc__", "")).startswith("Alias for field number") else None
+
+
 def _paragraphs(lines: list[str]) -> Iterator[str]:
     """The lines in reStructuredText; a section with its text on one line becomes a paragraph of its own."""
     section: str | None = None  # the indent of the paragraph that is under way

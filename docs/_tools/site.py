@@ -20,6 +20,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_search_language(Bigrams)
     app.connect("builder-inited", lambda app: api.write_pages(Path(app.srcdir) / "api"))
     app.connect("autodoc-process-docstring", docstrings.converted, priority=100)
+    app.connect("autodoc-skip-member", docstrings.skipped)
     app.connect("html-page-context", switch)
     app.connect("build-finished", entrance)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

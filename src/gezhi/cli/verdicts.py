@@ -17,7 +17,7 @@ from gezhi.lab.stats import over_seeds
 from gezhi.lab.verdicts import ClaimResult, MethodResult, Record, TestResult
 
 DISAGREES = Words(en="the reference run says: {}", zh="参考运行的判定：{}")
-THESES, CLAIMS = Words(en="theses", zh="论点"), Words(en="claims", zh="论断")
+THESES, CLAIMS = (("thesis", "theses"), "论点"), (("claim", "claims"), "论断")
 
 
 def print_record(record: Record, lang: str, *, verbose: bool) -> None:
@@ -65,10 +65,11 @@ def answer(method: MethodResult, claim: ClaimResult, lang: str) -> str:
 def print_counts(out: Console, record: Record, lang: str) -> None:
     """How the theses ended, and the claims."""
     claims = [claim for _, claim in record.claims()]
-    for words, found in ((THESES, [c for c in claims if c.thesis]), (CLAIMS, claims)):
-        if found:
-            count = f"{len(found)} {in_language(words, lang)}" if lang == "en" else f"{len(found)} 条{words.zh}"
-            out.print(Flow(f"{count}{'：' if lang == 'zh' else ': '}{counted(found, lang)}"))
+    for (english, chinese), found in ((THESES, [c for c in claims if c.thesis]), (CLAIMS, claims)):
+        if found and lang == "zh":
+            out.print(Flow(f"{len(found)} 条{chinese}：{counted(found, lang)}"))
+        elif found:
+            out.print(Flow(f"{len(found)} {english[len(found) > 1]}: {counted(found, lang)}"))
 
 
 def print_claims(out: Console, method: MethodResult, claims: list[ClaimResult], lang: str) -> None:
