@@ -8,8 +8,9 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
-import gezhi  # noqa: E402
 from _tools.languages import of_the_other  # noqa: E402
+
+import gezhi  # noqa: E402
 
 zh = tags.has("zh")  # type: ignore[name-defined]  # noqa: F821
 project = "gezhi 格致"

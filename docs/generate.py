@@ -12,6 +12,7 @@ from pathlib import Path
 
 from _tools import checks, filling, history, posing
 from _tools.house import House, Problem
+
 from gezhi.lab.names import tables
 from gezhi.lab.pages import page
 from gezhi.lab.verdicts import record_of
@@ -35,7 +36,11 @@ def main(arguments: list[str], root: Path = ROOT) -> int:
 
 
 def found(house: House, *, write: bool) -> Iterator[Problem]:
-    """Records first, since verdicts follow from them, and pages from verdicts."""
+    """Records first, since verdicts follow from them, and pages from verdicts; nothing while marks cannot be read."""
+    unreadable = list(checks.unreadable(house))
+    if unreadable:
+        yield from unreadable
+        return
     yield from posing.follow(house, posing.records(house), write=write)
     records = posing.records(house)
     reference = record_of(records) if records else None

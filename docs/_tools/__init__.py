@@ -1,1 +1,1 @@
-"""What `make pages` writes and checks: generated parts, claims on pages, records that follow the experiments, history."""
+"""What `make pages` writes and checks: generated parts, pages, records that follow the experiments, history."""

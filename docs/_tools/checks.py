@@ -1,4 +1,4 @@
-"""What a page must have: headings, a sentence for each claim, names in Chinese, and an answer that rests on verdicts."""
+"""What a page must have: headings, a sentence a claim, names in Chinese, an answer that rests on verdicts."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from _tools.house import House, Problem, experiment_fault, experiment_of, line_of
+from _tools.house import LANGS, House, Problem, experiment_fault, experiment_of, line_of
 from gezhi._catalogue import Method, methods
 from gezhi.lab.names import NEEDS_NAME, lookup
 from gezhi.lab.names import chinese as study_name
-from gezhi.lab.pages import CLAIMS, HEADINGS, MOST_WORDS, OPTIONAL, RESTS, SHORT, Page, sections
+from gezhi.lab.pages import CLAIMS, HEADINGS, MOST_WORDS, OPTIONAL, RESTS, SHORT, Page, claims_of, sections
 from gezhi.lab.study import Experiment
 from gezhi.lab.verdicts import MethodResult, Record
 
@@ -37,12 +37,20 @@ def check(house: House, reference: Record | None) -> Iterator[Problem]:
 
 
 def placed(house: House, path: Path, found: Iterator[Fault]) -> Iterator[Problem]:
-    try:
-        for line, text in found:
-            yield house.problem(path, line, text)
-    except ValueError as error:  # marks that cannot be read
-        claim = re.search(r"'([^']+)'", str(error))
-        yield house.problem(path, line_of(path.read_text("utf-8"), f"`{claim[1]}`") if claim else 1, str(error))
+    for line, text in found:
+        yield house.problem(path, line, text)
+
+
+def unreadable(house: House) -> Iterator[Problem]:
+    """Marks of claims that say neither whose they are nor that they are the thesis."""
+    for lang, suffix in LANGS:
+        for path in (house.page(stem, suffix) for stem in methods()):
+            text = path.read_text("utf-8") if path.exists() else ""
+            try:
+                claims_of(text, lang)
+            except ValueError as error:
+                claim = re.search(r"'([^']+)'", str(error))
+                yield house.problem(path, line_of(text, f"- `{claim[1]}`") if claim else 1, str(error))
 
 
 def faults(page: Page, experiment: Experiment, result: MethodResult | None) -> Iterator[Fault]:
@@ -128,11 +136,15 @@ def chinese(house: House, method: Method, page: Page, experiment: Experiment) ->
     for study in page.claims.scopes:
         if study_name(study, method.stem) not in other.claims.scopes:
             place = line_of(other.text, f"## {CLAIMS['zh']}")
-            yield house.problem(path, place, f"has no heading `### {study_name(study, method.stem)}` for the study {study!r}")
+            yield house.problem(
+                path, place, f"has no heading `### {study_name(study, method.stem)}` for the study {study!r}"
+            )
     names = house.names.read_text("utf-8") if house.names.exists() else ""
     for name in shown_names(experiment):
         if NEEDS_NAME.search(name) and lookup(name, method.stem) is None:
-            yield house.problem(house.names, line_of(names, f"[{method.stem}]"), f"has no name for {name!r} of {method.stem}")
+            yield house.problem(
+                house.names, line_of(names, f"[{method.stem}]"), f"has no name for {name!r} of {method.stem}"
+            )
 
 
 def chinese_faults(page: Page, other: Page) -> Iterator[Fault]:

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 DISPLAY = re.compile(r"\$\$(.+?)\$\$", re.S)
-SECTION = re.compile(r"^(Returns|Yields|Raises|Errors|Cost|Example|References|Use instead|Note|Warns|Gradient|Page): +(?=\S)")
+SECTION = re.compile(
+    r"^(Returns|Yields|Raises|Errors|Cost|Example|References|Use instead|Note|Warns|Gradient|Page): +(?=\S)"
+)
 
 
 def converted(_app: Any, _what: str, _name: str, _obj: Any, _options: Any, lines: list[str]) -> None:
@@ -35,7 +37,7 @@ def _paragraphs(lines: list[str]) -> Iterator[str]:
         section = indent if found else None
         if found:
             yield ""
-            yield f"{indent}**{found[1]}**: {_inline(words[found.end():])}"
+            yield f"{indent}**{found[1]}**: {_inline(words[found.end() :])}"
         else:
             yield line if words.startswith((">>>", "...", ".. math::")) else indent + _inline(words)
 

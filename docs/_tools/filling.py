@@ -38,7 +38,9 @@ def fill(house: House, reference: Record | None, *, write: bool) -> Iterator[Pro
         if write and filled != text:
             path.write_text(filled, encoding="utf-8")
         elif filled != text:
-            yield house.problem(path, first_difference(text, filled), "disagrees with the reference run: run make pages")
+            yield house.problem(
+                path, first_difference(text, filled), "disagrees with the reference run: run make pages"
+            )
 
 
 def filled_text(text: str, found: Mapping[str, str]) -> tuple[str, list[str]]:

@@ -15,7 +15,7 @@ from gezhi.lab.verdicts import Record
 Verdicts = dict[str, dict[str, str]]  # method, claim
 HEAD = """# Verdicts that changed
 
-Newest first. `make pages` writes a line for every verdict of the reference run that changed; the reason is written by hand.
+Newest first. `make pages` writes a line for every verdict of the reference run that changed; the reason is typed.
 
 | Date | Method | Claim | Before | After | Why |
 |---|---|---|---|---|---|
@@ -54,7 +54,9 @@ def follow(house: House, reference: Record | None, *, write: bool) -> Iterator[P
     for line in lines:
         if not line.why:
             place = text.count("\n", 0, text.find(str(line)[:-2].rstrip())) + 1
-            yield house.problem(table, place, f"`{line.claim}` of {line.stem} needs a reason: {line.before} → {line.after}")
+            yield house.problem(
+                table, place, f"`{line.claim}` of {line.stem} needs a reason: {line.before} → {line.after}"
+            )
 
 
 def read(path: Path) -> Verdicts:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gezhi._catalogue import Method, methods
+from gezhi.lab.pages import Lang
 from gezhi.lab.study import Experiment, load_experiment
 
-LANGS = (("en", ".md"), ("zh", ".zh.md"))
+LANGS: tuple[tuple[Lang, str], ...] = (("en", ".md"), ("zh", ".zh.md"))
 
 
 @dataclass(frozen=True)

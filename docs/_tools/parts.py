@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from _tools.house import House
 from gezhi._catalogue import Method, methods
@@ -18,6 +19,10 @@ NOTHING_YET = Words(en="Not yet in the reference run.", zh="参考运行中尚�
 DRAFT = Words(en=" (draft)", zh="（草稿）")
 HEADS = {"en": ("Verdict", "Claim", "Found", "Holds where"), "zh": ("判定", "论断", "结果", "成立范围")}
 THESES = {"en": ("", "The article says", "Verdict", "In short"), "zh": ("", "原文的论点", "判定", "一言以蔽之")}
+FINETUNE = {
+    "en": (("", "before", "after", "gain"), ("Spearman", "accuracy")),
+    "zh": (("", "训练前", "训练后", "提升"), ("Spearman", "准确率")),
+}
 METHODS = {"en": ("Wing", "Method", "Import"), "zh": ("分部", "方法", "导入")}
 
 
@@ -109,18 +114,21 @@ def finetune_part(house: House, lang: str) -> str:
     if not path.exists():
         return in_language(NOTHING_YET, lang)
     known = json.loads(path.read_text("utf-8"))
-    runs, packages = known["runs"], ", ".join(f"{name} {version}" for name, version in known["packages"].items())
-    slowest = max(run["seconds"] for run in runs)
+    heads, names = FINETUNE[lang]
+    metrics = zip(("spearman", "accuracy"), names, strict=True)
+    return f"{finetuned(known, lang)}\n\n{table(heads, (finetune_row(known['runs'], *pair) for pair in metrics))}"
+
+
+def finetuned(known: dict[str, Any], lang: str) -> str:
+    """With what the guide's script was run."""
+    count, slowest = len(known["runs"]), max(run["seconds"] for run in known["runs"])
+    packages = ", ".join(f"{name} {version}" for name, version in known["packages"].items())
+    steps, rows, threads = known["steps"], known["rows"], known["threads"]
     if lang == "zh":
-        head = (f"{len(runs)} 个种子，各 {known['steps']} 步、{known['rows']} 对，{known['threads']} 个线程；{packages}。"
-                f"从读取数据到评判，最慢的一次用了 {slowest:.0f} 秒。")  # fmt: skip
-        heads, names = ("", "训练前", "训练后", "提升"), ("Spearman", "准确率")
-    else:
-        head = (f"{len(runs)} seeds, {known['steps']} steps and {known['rows']} pairs each, {known['threads']} threads; "
-                f"{packages}. From reading the data to the verdict the slowest took {slowest:.0f} s.")  # fmt: skip
-        heads, names = ("", "before", "after", "gain"), ("Spearman", "accuracy")
-    rows = (finetune_row(runs, metric, name) for metric, name in zip(("spearman", "accuracy"), names, strict=True))
-    return f"{head}\n\n{table(heads, rows)}"
+        done = f"{count} 个种子，各 {steps} 步、{rows} 对，{threads} 个线程；{packages}。"
+        return f"{done}从读取数据到评判，最慢的一次用了 {slowest:.0f} 秒。"
+    done = f"{count} seeds, {steps} steps and {rows} pairs each, {threads} threads; {packages}."
+    return f"{done} From reading the data to the verdict the slowest took {slowest:.0f} s."
 
 
 def finetune_row(runs: list[dict[str, dict[str, float]]], metric: str, name: str) -> tuple[str, ...]:

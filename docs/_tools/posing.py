@@ -67,5 +67,7 @@ def other_code(found: list[Measured]) -> Iterator[str]:
         for study in experiment.studies if experiment else ():
             if study.name not in known:
                 yield f"{measured.stem}, {study.name}: not measured"
-            elif known[study.name].levels and known[study.name].code != study_code(measured.stem, study.name, measured.budget):
+            elif known[study.name].levels and known[study.name].code != study_code(
+                measured.stem, study.name, measured.budget
+            ):
                 yield f"{measured.stem}, {study.name}: measured with other code"

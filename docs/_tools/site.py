@@ -11,7 +11,9 @@ from _tools import api, docstrings, formulas
 from _tools.languages import MARK, NAMES, counterpart
 from _tools.search import Bigrams
 
-ENTRANCE = '<!doctype html><meta charset="utf-8"><meta http-equiv="refresh" content="0; url={0}"><a href="{0}">{0}</a>\n'
+ENTRANCE = (
+    '<!doctype html><meta charset="utf-8"><meta http-equiv="refresh" content="0; url={0}"><a href="{0}">{0}</a>\n'
+)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

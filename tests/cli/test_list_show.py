@@ -23,7 +23,10 @@ def listed(result):
 
 def test_list_answers_the_thesis(gezhi, published):
     text = words(gezhi("list", "--wing", "toys").stdout)
-    assert "NS The new seller sells more than the plain one. divided Only in the north; in the south it sells less." in text
+    assert (
+        "NS The new seller sells more than the plain one. divided Only in the north; in the south it sells less."
+        in text
+    )
     assert "1 of 2" in text
 
 
@@ -67,7 +70,7 @@ def test_without_a_reference_run_the_commands_say_so(gezhi):
     assert "not asked The bold seller sells more than both others. (ours)" in shown
     assert "There is no reference run yet." in shown
     claims = json.loads(gezhi("show", STEM, "--json").stdout)["claims"]
-    assert [(claim["id"], claim["verdict"]) for claim in claims][0] == ("sells-more", "not asked")
+    assert (claims[0]["id"], claims[0]["verdict"]) == ("sells-more", "not asked")
 
 
 def test_a_method_without_a_thesis_is_listed_by_name(gezhi, published):
@@ -119,7 +122,10 @@ def test_show_for_programs(gezhi, published):
     assert shown["question"] == r"Does the new seller, who asks $n\ge 2$ times, sell more?"
     assert all(r"\tag{" in formula for formula in shown["formulas"])
     (claim,) = (claim for claim in shown["claims"] if claim["thesis"])
-    assert [(case["case"], case["verdict"]) for case in claim["cases"]] == [("north", "supported"), ("south", "refuted")]
+    assert [(case["case"], case["verdict"]) for case in claim["cases"]] == [
+        ("north", "supported"),
+        ("south", "refuted"),
+    ]
 
 
 def test_show_opens_the_page_and_a_draft_in_english(gezhi, docs, monkeypatch):

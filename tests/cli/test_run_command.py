@@ -103,9 +103,17 @@ def test_on_your_table_the_levels_of_every_arm_stand_beside_the_verdicts(gezhi, 
     ("name", "content", "message"),
     [
         ("t.csv", b"", ": found an empty file, expected data. Check how it was written."),
-        ("t.csv", b"x,y\n1,a\n2\n", ", line 3, column 2: found 1 column, expected 2 columns (x, y). Look for a missing"),
+        (
+            "t.csv",
+            b"x,y\n1,a\n2\n",
+            ", line 3, column 2: found 1 column, expected 2 columns (x, y). Look for a missing",
+        ),
         ("t.csv", b"x,y\n1,a\n2,\xff\n", ", line 3, column 3: found byte 0xff, expected UTF-8 text. Convert it"),
-        ("t.csv", b"x,y\n1,a\n2,a\n", ": found one class only ('a'), expected at least two. Add rows of another class."),
+        (
+            "t.csv",
+            b"x,y\n1,a\n2,a\n",
+            ": found one class only ('a'), expected at least two. Add rows of another class.",
+        ),
         ("t.txt", b"a text\n", None),
     ],
 )
@@ -129,7 +137,10 @@ def test_a_label_that_is_no_column_is_named(gezhi, tmp_path):
 def test_a_folder_that_cannot_be_written_is_refused(gezhi, tmp_path):
     (tmp_path / "file").write_text("")
     said = sentence(gezhi("run", STEM, "--out", "file/run"))
-    assert said == f"--out must be a folder that can be written: got {tmp_path}/file/run (Not a directory). Choose another."
+    assert (
+        said
+        == f"--out must be a folder that can be written: got {tmp_path}/file/run (Not a directory). Choose another."
+    )
 
 
 def test_a_full_disk_ends_with_one_sentence_and_nothing_half_written(gezhi, tmp_path, monkeypatch):

@@ -190,7 +190,9 @@ def build(root: Path, methods: tuple[Method, ...] = (SHOP,)) -> Path:
     return docs
 
 
-def move_in(docs: Path, patch: pytest.MonkeyPatch, methods: Callable[[Path], tuple[Method, ...]] = lambda _: (SHOP,)) -> None:
+def move_in(
+    docs: Path, patch: pytest.MonkeyPatch, methods: Callable[[Path], tuple[Method, ...]] = lambda _: (SHOP,)
+) -> None:
     """gezhi reads the toy house instead of its own."""
     patch.setattr(_catalogue, "_discovered", methods)
     patch.setattr(_catalogue, "pages", lambda: docs / "methods")

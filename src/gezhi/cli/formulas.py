@@ -13,7 +13,29 @@ from pylatexenc.macrospec import std_macro
 
 INLINE = re.compile(r"\$([^$]+)\$")
 TAG = re.compile(r"\s*\\tag\{([^}]*)\}")
-FUNCTIONS = "arccos arcsin arctan arg cos cosh cot det dim exp gcd inf ln log max min sin sinh sup tan tanh".split()
+FUNCTIONS = [
+    "arccos",
+    "arcsin",
+    "arctan",
+    "arg",
+    "cos",
+    "cosh",
+    "cot",
+    "det",
+    "dim",
+    "exp",
+    "gcd",
+    "inf",
+    "ln",
+    "log",
+    "max",
+    "min",
+    "sin",
+    "sinh",
+    "sup",
+    "tan",
+    "tanh",
+]
 DONE = str.maketrans("{}_^", "\ue000\ue001\ue002\ue003")  # signs that are printed, while others still mark up
 PRINTED = str.maketrans("\ue000\ue001\ue002\ue003", "{}_^")
 RAISED = dict(zip("0123456789+−=()nijkabcdefghlmoprstuvwxyz", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁼⁽⁾ⁿⁱʲᵏᵃᵇᶜᵈᵉᶠᵍʰˡᵐᵒᵖʳˢᵗᵘᵛʷˣʸᶻ", strict=True))
@@ -81,7 +103,12 @@ def _script(found: re.Match[str]) -> str:
 def _converter() -> LatexNodes2Text:
     """pylatexenc with brackets around the parts of fractions, spaces around functions, and groups kept as groups."""
     text, syntax = get_default_latex_context_db(), default_syntax()
-    names = {name: f" {name} " for name in FUNCTIONS} | {"lbrace": "\ue000", "rbrace": "\ue001", "mid": " | ", "ne": "≠"}
+    names = {name: f" {name} " for name in FUNCTIONS} | {
+        "lbrace": "\ue000",
+        "rbrace": "\ue001",
+        "mid": " | ",
+        "ne": "≠",
+    }
     macros = [MacroTextSpec(name, shown) for name, shown in names.items()]
     macros += [MacroTextSpec(name, _fraction) for name in ("frac", "tfrac", "dfrac")]
     macros += [MacroTextSpec("operatorname", " %s "), MacroTextSpec("binom", "C(%s, %s)")]
@@ -92,7 +119,7 @@ def _converter() -> LatexNodes2Text:
                       keep_braced_groups_minlen=0)  # fmt: skip
 
 
-class _Converter(LatexNodes2Text):  # type: ignore[misc]
+class _Converter(LatexNodes2Text):
     """Reads with its own syntax."""
 
     def __init__(self, syntax: Any, **options: Any) -> None:

@@ -49,7 +49,7 @@ def print_json(methods: Sequence[Method]) -> None:
 
 def thesis_json(method: Method, result: MethodResult | None) -> dict[str, Any] | None:
     """The thesis in both languages and its verdict; None where the page has none."""
-    en, zh = (found and found.claims.thesis for found in (page(method.stem, "en"), page(method.stem, "zh")))
+    en, zh = (found.claims.thesis if found else None for found in (page(method.stem, "en"), page(method.stem, "zh")))
     if en is None:
         return None
     claim = result.claim(en.id) if result else None

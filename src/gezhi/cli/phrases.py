@@ -14,7 +14,13 @@ from gezhi.lab.report.text import BY, VERDICTS, full_width
 from gezhi.lab.stats import Verdict
 from gezhi.lab.verdicts import AFTER, CaseResult, ClaimResult, MethodResult, TestResult
 
-STYLES = {"supported": "blue", "refuted": "red", "divided": "magenta", "inconclusive": "yellow", "not asked": "dim"}
+STYLES: dict[Verdict, str] = {
+    "supported": "blue",
+    "refuted": "red",
+    "divided": "magenta",
+    "inconclusive": "yellow",
+    "not asked": "dim",
+}
 NO_REFERENCE = Words(en="There is no reference run yet.", zh="尚无参考运行。")
 
 

@@ -78,7 +78,7 @@ def spoken_rows(found: Page | None, lang: str) -> list[tuple[Flow, Flow]]:
     sentences = found.claims.sentences.values() if found else ()
     left, right = ("（", "）") if lang == "zh" else (" (", ")")
     return [
-        (verdict_flow("not asked", lang), Flow(f"{c.text}{left}{in_language(BY[c.by], lang)}{right}"))  # type: ignore[index]
+        (verdict_flow("not asked", lang), Flow(f"{c.text}{left}{in_language(BY[c.by], lang)}{right}"))
         for c in sentences
     ]
 

@@ -41,7 +41,9 @@ def thesis_row(method: MethodResult, lang: str) -> tuple[Flow, Flow]:
     if claim is None:
         return Flow(""), Flow(f"{name_of(method, lang)}{colon}{counted(method.claims, lang)}")
     text = f"{name_of(method, lang)}{colon}{sentence(claim, lang)}"
-    return verdict_flow(claim.verdict, lang, share(claim, lang)), Flow(f"{text}\n{answer(method, claim, lang)}".rstrip())
+    return verdict_flow(claim.verdict, lang, share(claim, lang)), Flow(
+        f"{text}\n{answer(method, claim, lang)}".rstrip()
+    )
 
 
 def name_of(method: MethodResult, lang: str) -> str:
@@ -90,15 +92,14 @@ def print_own(out: Console, method: MethodResult, lang: str, *, verbose: bool) -
 
 def print_levels(out: Console, method: MethodResult, study: MeasuredStudy, lang: str) -> None:
     """A row an arm, a column a metric, means over replicates."""
-    metrics = list(dict.fromkeys(test.metric for posed in study.claims.values() for test in posed.tests))
+    asked = dict.fromkeys(test.metric for posed in study.claims.values() for test in posed.tests)
     for case, arms in study.levels.items():
-        shown = [metric for metric in metrics if any(metric in levels for levels in arms.values())]
-        rows = [
-            (Flow(in_language(method.named(arm), lang)), *(Flow(level(method, levels[m], m, lang) if m in levels else "")
-                                                          for m in shown))
-            for arm, levels in arms.items()
-        ]  # fmt: skip
-        out.print(grid(rows, heads=(case, *(in_language(method.named(m), lang) for m in shown))))
+        metrics = [metric for metric in asked if any(metric in levels for levels in arms.values())]
+        rows = []
+        for arm, levels in arms.items():
+            found = [level(method, levels[metric], metric, lang) if metric in levels else "" for metric in metrics]
+            rows.append([Flow(text) for text in (in_language(method.named(arm), lang), *found)])
+        out.print(grid(rows, heads=(case, *(in_language(method.named(metric), lang) for metric in metrics))))
         out.print()
 
 

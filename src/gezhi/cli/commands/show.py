@@ -12,7 +12,7 @@ from gezhi.cli.commands import LAB, Command, Json, Lang, Language
 
 @dataclass(frozen=True)
 class Show:
-    """Show a method: the answer in short, its question, formulas, and claims with their verdicts in the reference run."""
+    """Show a method: the answer in short, question, formulas, and claims with their verdicts in the reference run."""
 
     method: Annotated[str, typer.Argument(help="A method's stem or another name of it, however it is spelt.")]
     open_page: Annotated[bool, typer.Option("--open", help="Open the method's page.")] = False
