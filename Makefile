@@ -25,10 +25,11 @@ tests: .venv/.dev  ## everything, then the tensor code once more with its shape 
 	$(BIN)/pytest -q -n 2 tests/nn tests/losses tests/training -m "not compiles and not wrong_types" \
 		--jaxtyping-packages=gezhi.nn,gezhi.losses,gezhi.training,runtime_types.typechecker
 
-docs: .venv/.dev
+docs: .venv/.dev  ## both languages agree, generated parts are up to date, the site builds without a warning
 	$(BIN)/python docs/translations.py
 	$(BIN)/python docs/generate.py --check
-	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
+	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html/en
+	$(BIN)/sphinx-build -q -W --keep-going -b html -t zh docs docs/_build/html/zh
 
 smoke: .venv/.dev
 	rm -rf .venv/smoke
@@ -39,7 +40,7 @@ wheel: .venv/.dev  ## build the wheel and import it where nothing but the core i
 	$(BIN)/python -m build --quiet --wheel --no-isolation --outdir .venv/wheel .
 	$(BIN)/python tools/bare_import.py .venv/wheel
 
-pages: .venv/.dev  ## rewrite what is generated: claims and results on pages, the README's tables
+pages: .venv/.dev  ## rewrite what is generated on pages, in the README and the index; pose changed tests again
 	$(BIN)/python docs/generate.py
 
 bench: .venv/.dev  ## peers side by side; slow, wants an idle machine

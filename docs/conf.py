@@ -1,17 +1,36 @@
-"""Sphinx: MyST pages, furo, both languages side by side, warnings as errors."""
+"""Sphinx: one build a language (`-t zh` for the Chinese one), formulas as MathML, an API reference, its own search."""
 
 from __future__ import annotations
 
-import gezhi
+import sys
+from pathlib import Path
 
-project = "gezhi"
-author = "The gezhi authors"
-copyright = "the gezhi authors"
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+
+from _tools.languages import of_the_other  # noqa: E402
+
+import gezhi  # noqa: E402
+
+zh = tags.has("zh")  # type: ignore[name-defined]  # noqa: F821
+project = "gezhi 格致"
+author = copyright = "The gezhi authors"
 version = release = gezhi.__version__
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax"]
+language = html_search_language = "zh_CN" if zh else "en"
+root_doc = "index.zh" if zh else "index"
+exclude_patterns = ["_build", "results", "_tools", *of_the_other(HERE, "zh" if zh else "en")]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "_tools.site"]
 myst_enable_extensions = ["dollarmath", "amsmath"]
 myst_heading_anchors = 3
+default_role = "code"
+autodoc_member_order = "bysource"
+autodoc_typehints = "none"
+autodoc_inherit_docstrings = False
+autodoc_preserve_defaults = True
 html_theme = "furo"
-html_title = "gezhi 格致"
-exclude_patterns = ["_build", "results"]
-mathjax3_config = {"tex": {"tags": "none"}}
+html_title = project
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+templates_path = ["_templates"]
+html_theme_options = {"announcement": "languages"}  # its place holds the switch
+html_show_sourcelink = html_copy_source = False

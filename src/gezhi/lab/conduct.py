@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from pathlib import Path
 
 from filelock import FileLock
 
-from gezhi import _catalogue
 from gezhi._checks import invalid
 from gezhi.lab.pages import Lang
-from gezhi.lab.record import Measured, load, load_all, save, write_atomically
+from gezhi.lab.record import load, load_all, save, write_atomically
+from gezhi.lab.reference import reference_run
 from gezhi.lab.results import measured_of
 from gezhi.lab.run import Event, Outcome, Plan, check_folder, execute
 from gezhi.lab.verdicts import Record, record_of
@@ -54,16 +53,3 @@ def check_look(plan: Plan, stem: str, before: Measured | None) -> None:
     if (before.budget, before.data, before.look) == (plan.budget, name, plan.look) and count > before.seeds:
         raise invalid("--seeds", f"not extend a run of {before.seeds} seeds that was looked at", count,
                       f"Measure afresh: --look {plan.look + 1} takes new seeds.")  # fmt: skip
-
-
-@lru_cache(maxsize=1)
-def reference_run() -> Record | None:
-    """The committed run, if this installation has one."""
-    measured = reference_records()
-    return record_of(measured) if measured else None
-
-
-def reference_records() -> list[Measured]:
-    """The committed records, one a method."""
-    folder = _catalogue.reference()
-    return [load(path) for path in sorted(folder.glob("*.json")) if path.stem in _catalogue.methods()]

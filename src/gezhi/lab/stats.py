@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special  # scipy.stats takes a second to load
 
 from gezhi.lab.claims import Test
 
@@ -53,7 +53,7 @@ class Estimate:
 
     def interval(self, level: float = LEVEL) -> tuple[float, float]:
         """Two-sided Student interval."""
-        half = (float(stats.t.ppf(0.5 + level / 2, self.df)) * self.error if self.error else 0.0) + self.widened
+        half = (float(special.stdtrit(self.df, 0.5 + level / 2)) * self.error if self.error else 0.0) + self.widened
         return self.centre - half, self.centre + half
 
     @property
@@ -140,7 +140,9 @@ def plainly_skewed(x: ArrayLike) -> bool:
     if n < MIN_SEEDS or not np.isfinite(x).all() or np.ptp(x) <= ROUNDING * np.abs(x).max():
         return False
     error = math.sqrt(6 * n * (n - 1) / ((n - 2) * (n + 1) * (n + 3)))
-    return bool(abs(stats.skew(x, bias=False)) > 2 * error)
+    centred = x - x.mean()
+    skewness = np.mean(centred**3) / np.mean(centred**2) ** 1.5 * math.sqrt(n * (n - 1)) / (n - 2)
+    return bool(abs(skewness) > 2 * error)
 
 
 def judge(estimate: Estimate, test: Test, *, level: float = LEVEL) -> Verdict:
@@ -161,7 +163,7 @@ def judge(estimate: Estimate, test: Test, *, level: float = LEVEL) -> Verdict:
 
 def seen(estimate: Estimate, level: float = LEVEL, power: float = POWER) -> float:
     """Distance from the margin that such a run would have seen with 80 % power: (t₀.₉₇₅ + t₀.₈₀)·s/√n."""
-    return float((stats.t.ppf(0.5 + level / 2, estimate.df) + stats.t.ppf(power, estimate.df)) * estimate.error)
+    return float((special.stdtrit(estimate.df, 0.5 + level / 2) + special.stdtrit(estimate.df, power)) * estimate.error)
 
 
 def replicates_needed(estimate: Estimate, test: Test, level: float = LEVEL, power: float = POWER) -> int | None:
@@ -172,11 +174,11 @@ def replicates_needed(estimate: Estimate, test: Test, level: float = LEVEL, powe
     gap = min(abs(estimate.value - margin) for margin in test.margins) - estimate.widened
     if estimate.n < 2 or not 0 < estimate.spread < math.inf or gap <= 0:
         return None
-    upper = estimate.spread * math.sqrt((estimate.n - 1) / stats.chi2.ppf(1 - power, estimate.n - 1))
+    upper = estimate.spread * math.sqrt((estimate.n - 1) / special.chdtri(estimate.n - 1, power))
 
     def decides(n: int) -> bool:
         error = math.hypot(upper / math.sqrt(n), estimate.floor)
-        return bool((stats.t.ppf(0.5 + level / 2, n - 1) + stats.t.ppf(power, n - 1)) * error < gap)
+        return bool((special.stdtrit(n - 1, 0.5 + level / 2) + special.stdtrit(n - 1, power)) * error < gap)
 
     most = MOST_TIMES * estimate.n if estimate.over == "items" else MOST_SEEDS
     needed = bisect_left(range(most + 1), True, lo=MIN_SEEDS, key=decides)

@@ -9,7 +9,6 @@ from functools import cached_property, lru_cache, partial
 from typing import Any, Literal, TypeGuard
 
 from gezhi._checks import check_choice, invalid
-from gezhi.data.kinds import KINDS
 from gezhi.lab.claims import Asked, Claim, as_claim
 from gezhi.lab.figures import Figure
 
@@ -72,6 +71,8 @@ class Study:
         if len(self.arms) < (1 if self.exact else 2):
             raise invalid(f"arms of {self.name!r}", "hold a baseline and what is compared with it", list(self.arms))
         if self.accepts is not None:
+            from gezhi.data.kinds import KINDS  # records are read without the loaders
+
             check_choice(f"accepts of {self.name!r}", self.accepts, KINDS)
         elif not self.cases:
             raise invalid(f"cases of {self.name!r}", "hold a case, or accepts a data kind", "neither")

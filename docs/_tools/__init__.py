@@ -1,0 +1,1 @@
+"""What `make pages` writes and checks: generated parts, pages, records that follow the experiments, history."""
