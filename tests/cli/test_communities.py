@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from gezhi.cli import drawing, tables
+from gezhi.cli import drawing
 from gezhi.cli.app import app
 from gezhi.data import load
 from gezhi.graph.infomap import InfomapClustering, map_equation
@@ -237,45 +237,6 @@ def test_the_smallest_graphs_are_drawn(gezhi, tmp_path, content):
     (tmp_path / "t.csv").write_text(content)
     assert gezhi("communities", "t.csv", "--plot", "t.html").exit_code == 0
     assert len(list(svg(tmp_path / "t.html").iter("circle"))) == len(set(re.findall("[abcd]", content)))
-
-
-# ---- large tables ---------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", ["t.csv", "head.csv", "t.tsv"])
-@pytest.mark.parametrize("block", [1, 9, 2**20])
-def test_blocks_give_the_graph_of_the_reader_row_by_row(tmp_path, monkeypatch, name, block):
-    monkeypatch.setattr(tables, "BLOCK", block)
-    (tmp_path / name).write_text(FORMS[name])
-    assert_same(tables.read_regular(tmp_path / name), load("edges", tmp_path / name))
-
-
-@pytest.mark.parametrize("block", [1, 20, 2**20])
-def test_whole_numbers_are_numbered_by_first_appearance(tmp_path, monkeypatch, block):
-    monkeypatch.setattr(tables, "BLOCK", block)
-    rows = np.random.default_rng(0).integers(40, size=(60, 2))
-    (tmp_path / "n.csv").write_text("".join(f"{a},{b},{(a + b) / 7}\n" for a, b in rows.tolist()))
-    assert_same(tables.read_regular(tmp_path / "n.csv"), load("edges", tmp_path / "n.csv"))
-
-
-@pytest.mark.parametrize("content", ["1,2\n02,1\n", "1,2\nx,1\n", "5,-1\n", "1,99999999999\n", "+1,1\n"])
-def test_what_looks_like_a_number_stays_a_name(tmp_path, content):
-    (tmp_path / "n.csv").write_text(content)
-    assert_same(tables.read_regular(tmp_path / "n.csv"), load("edges", tmp_path / "n.csv"))
-
-
-@pytest.mark.parametrize(
-    "content", ['"a",b\n', "a,b\n\nb,c\n", "a,b\nc\n", "a,b,1\nb,c,-1\n", "a,b,x\n", "a,\n", "", "a\n", "a,b,1_0\n"]
-)
-def test_anything_unusual_goes_row_by_row(tmp_path, content):
-    (tmp_path / "n.csv").write_text(content)
-    assert tables.read_regular(tmp_path / "n.csv") is None
-
-
-def assert_same(found, expected):
-    for name in ("source", "target", "weight"):
-        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
-    assert (found.nodes, found.directed, found.name) == (expected.nodes, expected.directed, expected.name)
 
 
 # ---- what is wrong --------------------------------------------------------------------------------------------------

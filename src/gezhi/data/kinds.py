@@ -176,9 +176,7 @@ KINDS: dict[str, Kind] = {
         (".csv", ".tsv", ".parquet"),
         "a table of numbers and categories; the label is the last column or the one named",
     ),
-    "pairs": Kind(
-        Pairs, (".tsv", ".csv"), "text, text and score on each line, between tabs (.tsv) or commas (.csv)"
-    ),
+    "pairs": Kind(Pairs, (".tsv", ".csv"), "text, text and score on each line, between tabs (.tsv) or commas (.csv)"),
     "texts": Kind(Texts, (".txt",), "one text a line"),
     "labelled texts": Kind(
         LabelledTexts, (".tsv", ".csv"), "text and label on each line, between tabs (.tsv) or commas (.csv)"

@@ -89,7 +89,9 @@ def head(path: Path, archive: zipfile.ZipFile, name: str, kinds: str) -> Head:
     with archive.open(f"{name}.npy") as file:
         start = file.read(10)
         if start[:6] != MAGIC or len(start) < 10:
-            raise fault(path, f"a broken file (first bytes {start[:6].hex(' ')} in {name!r})", "an npz", "Write it again.")
+            raise fault(
+                path, f"a broken file (first bytes {start[:6].hex(' ')} in {name!r})", "an npz", "Write it again."
+            )
         if start[6:8] != b"\1\0":
             raise fault(path, f"npy version {tuple(start[6:8])} in {name!r}", "version (1, 0)", "Save plain numbers.")
         text = file.read(min(int.from_bytes(start[8:10], "little"), MAX_HEADER)).decode("latin-1")
@@ -159,4 +161,6 @@ def texts(path: Path, name: str, values: NDArray[Any]) -> list[str]:
     try:
         return [str(text) for text in (np.char.decode(values, "utf-8") if values.dtype.kind == "S" else values)]
     except UnicodeDecodeError as error:
-        raise fault(path, f"bytes that are no UTF-8 ({error.reason}) in {name!r}", "texts", "Save them as str.") from None
+        raise fault(
+            path, f"bytes that are no UTF-8 ({error.reason}) in {name!r}", "texts", "Save them as str."
+        ) from None

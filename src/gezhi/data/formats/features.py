@@ -110,7 +110,9 @@ class Table:
         first.pop(self.target)
         counted = self.first == tuple(map(str, range(len(self.first))))
         numbers = [as_number(cell) is not None for cell in first]
-        over_numbers = [column not in self.words and bool(np.isfinite(X[:, column]).any()) for column in range(len(first))]
+        over_numbers = [
+            column not in self.words and bool(np.isfinite(X[:, column]).any()) for column in range(len(first))
+        ]
         if counted or any(over and not own and not is_missing(cell)
                           for cell, own, over in zip(first, numbers, over_numbers, strict=True)):  # fmt: skip
             return True

@@ -118,4 +118,6 @@ def decoded(file: Path, shape: tuple[int, ...] | None, count: int) -> NDArray[An
     except DataError:
         raise
     except Exception as error:  # a damaged picture raises whatever its bytes lead to
-        raise fault(file, f"a picture that cannot be read ({said(error)})", ", ".join(DECODERS), "Convert it.") from None
+        raise fault(
+            file, f"a picture that cannot be read ({said(error)})", ", ".join(DECODERS), "Convert it."
+        ) from None

@@ -169,14 +169,18 @@ class Column:
             code = {text: float(i) for i, text in enumerate(meant)}
             return renumbered(self.replaced(keys, [None if text is None else code[text] for text in texts]), meant)
         flawed = [text is not None and not isinstance(value, float) for text, value in zip(texts, numbers, strict=True)]
-        return self.flaw(keys.filter(self.pl.Series(flawed))) if any(flawed) else self.finite(self.replaced(keys, numbers))
+        return (
+            self.flaw(keys.filter(self.pl.Series(flawed))) if any(flawed) else self.finite(self.replaced(keys, numbers))
+        )
 
     def flaw(self, flawed: Any) -> Flaw:
         """What the first of the texts that are no numbers is."""
         among = self.values.is_in(flawed.implode()).fill_null(False).to_numpy()
         text = str(self.values[int(np.flatnonzero(among)[0])]).strip()
         found = number(text)
-        return replace(found if isinstance(found, Flaw) else Flaw("", shown(text), "a number", WORD), at=self.row(among))
+        return replace(
+            found if isinstance(found, Flaw) else Flaw("", shown(text), "a number", WORD), at=self.row(among)
+        )
 
     def replaced(self, keys: Any, values: list[Any]) -> Floats:
         """The column with a number for each of its distinct texts."""

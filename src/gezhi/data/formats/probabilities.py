@@ -32,7 +32,9 @@ def load_probabilities(path: Path) -> Probabilities:
     for name, rows in zip(LABELS, (reference, test), strict=True):
         check_rows(path, name, arrays[name], len(rows))
     names = column_names(path, arrays, reference.shape[1])
-    reference_labels, test_labels = (class_codes(path, name, arrays[name], names, reference.shape[1]) for name in LABELS)
+    reference_labels, test_labels = (
+        class_codes(path, name, arrays[name], names, reference.shape[1]) for name in LABELS
+    )
     return Probabilities(reference, reference_labels, test, test_labels, path.stem)
 
 
@@ -87,12 +89,12 @@ def column_names(path: Path, arrays: dict[str, NDArray[Any]], count: int) -> tup
 
 def words(path: Path, name: str, values: NDArray[Any]) -> list[str]:
     """Labels as texts."""
-    return texts(path, name, values) if values.dtype.kind in "US" else [str(value) for value in whole(path, name, values)]
+    return (
+        texts(path, name, values) if values.dtype.kind in "US" else [str(value) for value in whole(path, name, values)]
+    )
 
 
-def class_codes(
-    path: Path, name: str, values: NDArray[Any], names: tuple[str, ...] | None, classes: int
-) -> Codes:
+def class_codes(path: Path, name: str, values: NDArray[Any], names: tuple[str, ...] | None, classes: int) -> Codes:
     """Labels as columns of the probabilities."""
     if names is not None:
         place = {label: column for column, label in enumerate(names)}
