@@ -263,7 +263,7 @@ def as_tree(result: Result) -> str:
 
 def on_one_line(name: str) -> str:
     """Backslashes, control characters and separators of lines as Python writes them."""
-    odd = {char for char in name if char == "\\" or (not char.isprintable() and not char == " ")}
+    odd = {char for char in name if char == "\\" or (not char.isprintable() and char != " ")}
     return "".join(char.encode("unicode_escape").decode() if char in odd else char for char in name) if odd else name
 
 

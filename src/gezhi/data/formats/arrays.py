@@ -117,10 +117,10 @@ def unpacked(path: Path, archive: zipfile.ZipFile, name: str, head: Head) -> NDA
         stored = archive.getinfo(f"{name}.npy").file_size
         if stored < head.size:
             raise fault(path, f"a broken file ({stored:,} bytes in {name!r})", f"{head.size:,}", "Write it again.")
-        data = bytearray(head.size)
-        view, filled = memoryview(data), 0
+        data, filled = bytearray(head.size), 0
+        view = memoryview(data)
         while filled < head.size:
-            count = file.readinto(view[filled : filled + 2**24])
+            count = file.readinto(view[filled : filled + 2**24])  # type: ignore[attr-defined]
             if not count:
                 raise fault(path, f"a broken file ({filled:,} bytes in {name!r})", f"{head.size:,}", "Write it again.")
             filled += count

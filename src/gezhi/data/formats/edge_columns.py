@@ -7,8 +7,6 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from gezhi.data.errors import doubt, fault, listed, shown
 from gezhi.data.formats.files import as_number, lines
 from gezhi.data.kinds import Edges
@@ -23,6 +21,8 @@ TARGETS = {"target", "to", "dst", "v", "toid", "tonode", "tonodeid", "targetid",
 WEIGHTS = {"weight", "weights", "w", "value", "count"}
 TYPES = {"directed": True, "undirected": False}
 KNOWN = {"type", "id", "label", "timeset", "interval"}  # of Gephi's table; nothing that a walk would need
+MARK = "A line that begins with # or % is a comment: quote its first cell if it is a node, put a blank after the mark "\
+    "if it is none."  # fmt: skip
 POSITIONS = ("source", "target", "weight")
 
 
@@ -68,15 +68,16 @@ def find_columns(path: Path, header: bool | None) -> Columns:
     A first row that names a source and a target is a header, and so is the last comment before the first row, if it
     has as many cells. A third cell that is no number makes the first row a header as well.
     """
-    line, row, comment = first_row(path)
+    line, row, comments = first_row(path)
     separator = separator_of(path, row)
-    first = split(row, separator)
-    named, said = by_name(first), by_name(split(comment, separator)) if comment else None
-    if header is not False and named:
-        return Columns(separator, first, True, *named, header=True, sure=header is True, first=first, line=line)
-    if not header and said and len(split(comment, separator)) == len(first):
-        names = split(comment, separator)
-        return Columns(separator, names, True, *said, header=False, sure=True, first=first, line=line)
+    first, above = split(row, separator), split(comments[-1][1].lstrip("#% \t"), separator) if comments else ()
+    for number, text in comments:
+        if like_a_row(text, separator, len(first)):
+            doubt(path, f"a line that begins with {text[0]} is read as a comment", MARK, at=f"line {number}")
+    if header is not False and (places := by_name(first)):
+        return Columns(separator, first, True, *places, header=True, sure=header is True, first=first, line=line)
+    if not header and len(above) == len(first) and (places := by_name(above)):
+        return Columns(separator, above, True, *places, header=False, sure=True, first=first, line=line)
     if len(first) > 3:
         fix = "Name the columns that hold them in a first line."
         expected = f"3 columns ({', '.join(POSITIONS)})"
@@ -88,17 +89,23 @@ def find_columns(path: Path, header: bool | None) -> Columns:
     return Columns(separator, names, False, 0, 1, weight, None, header=seen, sure=sure, first=first, line=line)
 
 
-def first_row(path: Path) -> tuple[int, str, str]:
-    """Line and text of the first row, and the last comment above it."""
-    comment = ""
+def first_row(path: Path) -> tuple[int, str, list[tuple[int, str]]]:
+    """Line and text of the first row, and the comments above it with theirs."""
+    comments = list[tuple[int, str]]()
     for number, raw in enumerate(lines(path), 1):
         if raw.lstrip().startswith(COMMENTS):
-            comment = raw.strip().lstrip("#% \t")
+            comments.append((number, raw.strip()))
         elif raw.strip():
-            return number, raw.rstrip("\r\n"), comment
-    found = "only comments" if comment else "only empty lines"
-    fix = "A line that begins with # or % is a comment; quote its first cell if it is a node." if comment else ""
-    raise fault(path, found, "edges", fix or "Check how it was written.")
+            return number, raw.rstrip("\r\n"), comments
+    found = "only comments" if comments else "only empty lines"
+    raise fault(path, found, "edges", MARK if comments else "Check how it was written.")
+
+
+def like_a_row(text: str, separator: str, width: int) -> bool:
+    """Whether a line that begins with a mark could be an edge, such as `#cats,#dogs`: no blank follows the mark, there
+    are as many cells as in a row, and they are not names of columns."""
+    cells = split(text.lstrip("#%"), separator)
+    return text[1:2] not in ("", " ", "\t", *COMMENTS) and len(cells) == width and not by_name(cells)
 
 
 def separator_of(path: Path, row: str) -> str:

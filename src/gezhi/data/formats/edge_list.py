@@ -23,6 +23,7 @@ class EdgeList:
         self.path = path
         self.index: dict[str, int] = {}
         self.names: dict[int, str] = {}
+        self.listed: set[int] = set()
         self.source, self.target, self.weight = array("q"), array("q"), array("d")
         self.directed = array("b")
 
@@ -31,11 +32,11 @@ class EdgeList:
         return self.index.setdefault(key, len(self.index))
 
     def declare(self, key: str, at: str) -> int:
-        """The number of a node that the file lists, each once."""
-        count = len(self.index)
+        """The number of a node that the file lists, each once; edges may have named it before."""
         number = self.node(key)
-        if number < count:
+        if number in self.listed:
             raise fault(self.path, f"the node {shown(key)} again", "each node once", "Rename one.", at=at)
+        self.listed.add(number)
         return number
 
     def known(self, key: str, at: str) -> int:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from gezhi.data.errors import doubt, fault, shown
-from gezhi.data.formats.edge_columns import COMMENTS, Columns, by_name, split, tidied
+from gezhi.data.errors import fault, shown
+from gezhi.data.formats.edge_columns import COMMENTS, MARK, Columns, like_a_row, tidied
 from gezhi.data.formats.edge_list import EdgeList
 from gezhi.data.formats.files import check_width, lines, records
 
@@ -54,21 +54,17 @@ class Rows:
 
     def without_comments(self) -> Iterator[str]:
         """The lines of the file, empty where one is a comment; a line inside quotes is none."""
-        for self.line, raw in enumerate(lines(self.path), 1):
-            if self.fresh and raw.lstrip().startswith(COMMENTS) and self.comment(raw.strip()):
+        for number, raw in enumerate(lines(self.path), 1):
+            self.line = number
+            if self.fresh and raw.lstrip().startswith(COMMENTS):
+                self.check_comment(raw.strip())
                 yield "\n"
             else:
                 self.fresh = self.fresh and not raw.strip()
                 yield tidied(raw, self.columns.separator) + "\n" * (self.columns.separator == " ")
 
-    def comment(self, text: str) -> bool:
-        """Whether a line that begins with a mark is a comment. `#cats,#dogs` could be an edge: never dropped unsaid."""
-        cells = split(text.lstrip("#%"), self.columns.separator)
-        if text[1:2] in ("", " ", "\t", *COMMENTS) or len(cells) != len(self.columns.names) or by_name(cells):
-            return True
-        found, at = f"a line that begins with {text[0]}", f"line {self.line}"
-        fix = "Quote its first cell if it is a node; put a blank after the mark if it is a comment."
-        if self.begun:
-            raise fault(self.path, found, "an edge or a comment", fix, at=at)
-        doubt(self.path, f"{found} is read as a comment", fix, at=at)
-        return True
+    def check_comment(self, text: str) -> None:
+        """Refuse a comment below the first row that may be an edge."""
+        if self.begun and like_a_row(text, self.columns.separator, len(self.columns.names)):
+            found, at = f"a line that begins with {text[0]}", f"line {self.line}"
+            raise fault(self.path, found, "an edge or a comment", MARK, at=at)

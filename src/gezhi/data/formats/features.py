@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +54,7 @@ class Table:
         self.words: dict[int, tuple[int, int, str]] = {}  # of a column: how many, line and text of the first
         self.flaws: dict[int, Flaw] = {}
 
-    def rows(self):  # type: ignore[no-untyped-def]
+    def rows(self) -> Iterator[tuple[int, list[str]]]:
         return records(self.path, self.separator)
 
     def read(self) -> Features:
@@ -68,8 +69,8 @@ class Table:
             below, self.values = X, array("d")
             self.add(self.line, list(self.first))
             X = np.vstack([np.frombuffer(self.values, dtype=np.float64), below])
-            for each in (self.labels, self.lines):
-                each.insert(0, each.pop())
+            self.labels.insert(0, self.labels.pop())
+            self.lines.insert(0, self.lines.pop())
         return self.assembled(X, self.first if named else self.unnamed, named)
 
     def add(self, line: int, cells: list[str]) -> None:
@@ -102,27 +103,26 @@ class Table:
     def first_is_header(self, X: Floats) -> bool:
         """What the caller says; else whether words stand over numbers; else whether the words are found nowhere else.
 
-        A first row of numbers is data, unless it counts the columns from 0, as pandas does for want of names.
+        A first row of numbers is data, unless it counts the columns from 0, as pandas does for want of names. Where
+        both words and numbers stand over numbers, or nothing decides, it is a header, and that is said.
         """
-        if self.header is not None or not len(X):
+        if self.header is not None or not len(X) or self.first == tuple(map(str, range(len(self.first)))):
             return self.header is not False
-        first = [*self.first]
-        first.pop(self.target)
-        counted = self.first == tuple(map(str, range(len(self.first))))
-        numbers = [as_number(cell) is not None for cell in first]
-        over_numbers = [
-            column not in self.words and bool(np.isfinite(X[:, column]).any()) for column in range(len(first))
-        ]
-        if counted or any(over and not own and not is_missing(cell)
-                          for cell, own, over in zip(first, numbers, over_numbers, strict=True)):  # fmt: skip
+        over = {as_number(cell) is None for column, cell in self.over_numbers(X) if not is_missing(cell)}
+        if over == {True}:
             return True
-        if any(own and over for own, over in zip(numbers, over_numbers, strict=True)):
-            return False
-        if self.first_recurs():
+        if over == {False} or (not over and self.first_recurs()):
             return False
         said, fix = listed(list(map(shown, self.first)), 3), "Pass header=False (--no-header) if they are a row."
         doubt(self.path, f"{said} are read as names of columns", fix, at=f"line {self.line}")
         return True
+
+    def over_numbers(self, X: Floats) -> Iterator[tuple[int, str]]:
+        """The cells of the first row below which numbers stand, few of them words at most."""
+        for column in range(X.shape[1]):
+            numbers, (words, *_) = int(np.isfinite(X[:, column]).sum()), self.words.get(column, (0,))
+            if numbers and (not words or mixed(words, numbers)):
+                yield column, self.first[self.position(column)]
 
     def first_recurs(self) -> bool:
         """Whether each cell of the first row stands again below it, in its column."""

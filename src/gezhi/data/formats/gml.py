@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterator
+from html.entities import html5
 from pathlib import Path
 
 from gezhi.data.errors import DataError, fault, shown
@@ -51,7 +52,8 @@ class GML:
     def tokens(self) -> Iterator[None]:
         """Hand each token to `take`; a string may go on over lines."""
         text: list[str] | None = None
-        for self.line, row in enumerate(lines(self.file), 1):
+        for number, row in enumerate(lines(self.file), 1):
+            self.line = number
             if text is None and row.lstrip().startswith("#"):
                 continue
             at = 0
@@ -148,4 +150,8 @@ class GML:
 
 def unescaped(text: str) -> str:
     """A string with its entities (`&quot;`, `&#233;`) resolved; what is none stays."""
-    return ENTITY.sub(lambda entity: html.unescape(entity[0]), text) if "&" in text else text
+    return ENTITY.sub(resolved, text) if "&" in text else text
+
+
+def resolved(entity: re.Match[str]) -> str:
+    return html.unescape(entity[0]) if entity[0][1] == "#" else html5.get(entity[0][1:], entity[0])

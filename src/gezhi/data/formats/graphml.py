@@ -107,7 +107,7 @@ class GraphML(Elements):
         """Whether the innermost element above a `<data>` is the node or edge that is read."""
         return bool(self.items) and self.path[-2:-1] == [self.items[-1].tag]
 
-    def close_NodeLabel(self, text: str) -> None:  # noqa: N802
+    def close_NodeLabel(self, text: str) -> None:
         if self.items and self.items[-1].tag == "node":
             self.items[-1].label = self.items[-1].label or text
 

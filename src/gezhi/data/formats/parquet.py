@@ -97,8 +97,9 @@ def try_apart(path: Path) -> None:
     """
     limit = str(files.MAX_BYTES + READER)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "POLARS_MAX_THREADS": "1"}
-    with subprocess.Popen([sys.executable, "-c", TRIAL, str(path.absolute()), limit], stdin=subprocess.PIPE,
-                          stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment, text=True) as process:  # fmt: skip
+    command = [sys.executable, "-c", TRIAL, str(path.absolute()), limit]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                          env=environment, text=True) as process:  # fmt: skip
         try:
             assert process.stdout is not None
             sizes = json.loads(process.stdout.readline() or '{"error": "its reader ended"}')

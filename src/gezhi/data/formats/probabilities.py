@@ -66,7 +66,7 @@ def tolerance(values: NDArray[Any]) -> float:
     """
     classes = values.shape[1]
     place = float(np.finfo(values.dtype).eps) if values.dtype.kind == "f" else 0.0
-    return min(max(DECIMALS, classes * DECIMALS / 2, min(classes, 8) * place), 0.01)
+    return float(min(max(DECIMALS, classes * DECIMALS / 2, min(classes, 8) * place), 0.01))
 
 
 def column_names(path: Path, arrays: dict[str, NDArray[Any]], count: int) -> tuple[str, ...] | None:
