@@ -33,6 +33,15 @@ def said(kind, path, **options):
     return str(error.value)
 
 
+def outcome(kind, path):
+    """What `load` says against the file; its name where it says nothing."""
+    try:
+        load(kind, path)
+    except DataError as error:
+        return str(error)
+    return str(path)
+
+
 def loaded_apart(kind: str, path: Path) -> tuple[str, int]:
     """What a fresh process with limited memory says of a file, and how many bytes it came to hold."""
     code = (
@@ -177,10 +186,7 @@ def test_damaged_archives_are_named(tmp_path, cut):
     content = (tmp_path / "a.npz").read_bytes()
     for damaged in (content[:-cut], content[cut:], content[:cut] + b"\xff\xff\xff" + content[cut + 3 :]):
         (tmp_path / "b.npz").write_bytes(damaged)
-        try:
-            load("images", tmp_path / "b.npz")
-        except DataError as error:
-            assert str(error).startswith(str(tmp_path / "b.npz"))
+        assert outcome("images", tmp_path / "b.npz").startswith(str(tmp_path / "b.npz"))
 
 
 # ---- pictures -------------------------------------------------------------------------------------------------------
@@ -193,10 +199,7 @@ def test_damaged_pictures_are_named(tmp_path):
     content = memory.getvalue()
     for place in range(0, len(content), 3):
         (tmp_path / "a" / "1.png").write_bytes(content[:place] + b"\xff\0" + content[place + 2 :])
-        try:
-            load("images", tmp_path)
-        except DataError as error:
-            assert "1.png: found " in str(error)
+        assert outcome("images", tmp_path).startswith(str(tmp_path))
 
 
 # ---- Parquet --------------------------------------------------------------------------------------------------------
@@ -252,10 +255,7 @@ def test_a_changed_count_of_a_page_is_survived(tmp_path):
     for place in range(4, 40, 3):
         damaged = content[:place] + bytes([content[place] ^ 0x7F]) + content[place + 1 :]
         (tmp_path / "b.parquet").write_bytes(damaged)
-        try:
-            load("features", tmp_path / "b.parquet")
-        except DataError as error:
-            assert "b.parquet: found " in str(error) or "b.parquet, " in str(error)
+        assert outcome("features", tmp_path / "b.parquet").startswith(str(tmp_path / "b.parquet"))
 
 
 # ---- graphs ---------------------------------------------------------------------------------------------------------
