@@ -30,6 +30,7 @@ OPTIONS = {  # which kinds each option is for
     "header": ("features", "edges", "pairs", "labelled texts"),
     "directed": ("edges",),
 }
+WITHOUT_HEADER = (".parquet", ".graphml", ".gexf", ".gml")  # they say themselves what is a name
 
 
 def load(
@@ -63,9 +64,11 @@ def load(
     for name, value in given.items():
         if kind not in OPTIONS[name]:
             raise invalid(name, f"be given for {' and '.join(OPTIONS[name])} alone", f"{value!r} for {kind}")
+    path = Path(path)
+    if header is not None and path.suffix.lower() in WITHOUT_HEADER:
+        raise invalid("header", "be given for tables of text alone", f"{header} for {path.suffix}")
     if encoder is not None:
         check_encoder(encoder, kind)
-    path = Path(path)
     with named(path, KINDS[kind].form):
         check_ending(path, kind)
         found = LOADERS[kind](path, **given)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from gezhi._checks import invalid
+import numpy as np
+
 from gezhi.data.errors import fault
 from gezhi.data.formats.edge_blocks import read_blocks
 from gezhi.data.formats.edge_columns import find_columns, first_row, settled, unread
@@ -30,11 +31,13 @@ def load_edges(path: Path, header: bool | None = None, directed: bool | None = N
     reader = READERS.get(path.suffix.lower())
     if reader is None and path.suffix.lower() not in TABLES and first_row(path)[1].lstrip().startswith("*"):
         reader = read_pajek
-    if reader is None:
-        return read_table(path, header, directed)
-    if header is not None:
-        raise invalid("header", "be given for tables alone", f"{header} for {path.suffix}")
-    return reader(path).finished(directed)
+    edges = read_table(path, header, directed) if reader is None else reader(path).finished(directed)
+    with np.errstate(over="ignore"):
+        total = 2 * edges.weight.sum()  # an undirected edge counts from both its ends
+    if not np.isfinite(total):
+        fix = "Divide all of them by one number; only their ratios matter."
+        raise fault(path, "weights whose sum is beyond the largest float", "a smaller sum", fix)
+    return edges
 
 
 def read_table(path: Path, header: bool | None, directed: bool | None) -> Edges:

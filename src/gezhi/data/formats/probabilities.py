@@ -60,13 +60,10 @@ def probabilities(path: Path, name: str, values: NDArray[Any]) -> Floats:
 
 
 def tolerance(values: NDArray[Any]) -> float:
-    """How far a row's sum may lie from 1: half a unit of the last place for each class, at most .01.
-
-    The last place is the type's, at least that of four decimals: both are how predictions are stored.
-    """
-    classes = values.shape[1]
+    """How far a row's sum may lie from 1: four units in the last place of the type, or half a unit of the fourth decimal
+    for each class, whichever is larger, at most .01. Both are how predictions are stored."""
     place = float(np.finfo(values.dtype).eps) if values.dtype.kind == "f" else 0.0
-    return float(min(max(DECIMALS, classes * DECIMALS / 2, min(classes, 8) * place), 0.01))
+    return min(max(DECIMALS, values.shape[1] * DECIMALS / 2, 4 * place), 0.01)
 
 
 def column_names(path: Path, arrays: dict[str, NDArray[Any]], count: int) -> tuple[str, ...] | None:
