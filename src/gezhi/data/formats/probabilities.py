@@ -60,10 +60,12 @@ def probabilities(path: Path, name: str, values: NDArray[Any]) -> Floats:
 
 
 def tolerance(values: NDArray[Any]) -> float:
-    """How far a row's sum may lie from 1: four units in the last place of the type, or half a unit of the fourth decimal
-    for each class, whichever is larger, at most .01. Both are how predictions are stored."""
+    """How far a row's sum may lie from 1: what storing predictions does to it, at most .01.
+
+    Four units in the last place of the type, or half a unit of the fourth decimal for each class, if that is more.
+    """
     place = float(np.finfo(values.dtype).eps) if values.dtype.kind == "f" else 0.0
-    return min(max(DECIMALS, values.shape[1] * DECIMALS / 2, 4 * place), 0.01)
+    return min(max(DECIMALS, int(values.shape[1]) * DECIMALS / 2, 4 * place), 0.01)
 
 
 def column_names(path: Path, arrays: dict[str, NDArray[Any]], count: int) -> tuple[str, ...] | None:
