@@ -6,15 +6,18 @@ import csv
 import io
 import json
 import re
+import shutil
 import xml.etree.ElementTree as ET
+from itertools import pairwise
 
 import networkx as nx
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from gezhi.cli import drawing, tables
+from gezhi.cli import drawing
 from gezhi.cli.app import app
+from gezhi.cli.communities import Request, run_and_print
 from gezhi.data import load
 from gezhi.graph.infomap import InfomapClustering, map_equation
 
@@ -40,6 +43,16 @@ FORMS = {
     "t.tsv": CSV.replace(",", "\t"),
     "t.graphml": GRAPHML,
     "t.net": PAJEK,
+    "links.net": PAJEK.replace("*Edges", "*Links\n# source target [weight]"),
+    "t.gexf": GRAPHML.replace("graphml>", "gexf>").replace("edgedefault", "defaultedgetype"),
+    "t.gml": "graph ["
+    + "".join(f' node [ id {i} label "{name}" ]' for i, name in enumerate("abcdef"))
+    + "".join(f" edge [ source {'abcdef'.index(a)} target {'abcdef'.index(b)} ]" for a, b in EDGES)
+    + " ]",
+    "crawl.txt": "# FromNodeId\tToNodeId\n" + CSV.replace(",", "\t"),
+    "blanks.edges": CSV.replace(",", "  "),
+    "gephi.csv": "Source,Target,Type,Id,Label,timeset,Weight\n"
+    + "".join(f"{a},{b},Undirected,{i},,,2.0\n" for i, (a, b) in enumerate(EDGES)),
 }
 
 
@@ -79,7 +92,9 @@ def test_every_form_is_read_and_a_table_goes_to_standard_output(gezhi, tmp_path,
     )
 
 
-@pytest.mark.parametrize("content", [CSV, CSV.replace(",", "\t")], ids=["commas", "tabs"])
+@pytest.mark.parametrize(
+    "content", [CSV, CSV.replace(",", "\t"), CSV.replace(",", " "), PAJEK], ids=["commas", "tabs", "blanks", "Pajek"]
+)
 def test_a_table_comes_from_standard_input(content):
     result = CliRunner().invoke(app, ["communities", "-"], input=content)
     assert (result.exit_code, result.stdout) == (0, TWO)
@@ -116,15 +131,39 @@ def test_a_file_says_itself_whether_it_is_directed(gezhi, tmp_path):
 # ---- search ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_search_is_that_of_the_estimator(gezhi, tmp_path):
+@pytest.mark.parametrize("tree", [False, True])
+@pytest.mark.parametrize("seed", [0, 7, 2**32 - 1])
+def test_the_search_is_that_of_the_estimator(gezhi, tmp_path, seed, tree):
     graph = nx.les_miserables_graph()
     nx.write_graphml(graph, tmp_path / "g.graphml")
     edges = load("edges", tmp_path / "g.graphml")
-    model = InfomapClustering("precomputed", n_trials=4, random_state=7).fit((edges.source, edges.target, edges.weight))
-    result = gezhi("communities", "g.graphml", "--trials", "4", "--seed", "7")
-    rows = list(csv.DictReader(io.StringIO(result.stdout)))
+    model = InfomapClustering("precomputed", two_level=not tree, n_trials=4, random_state=seed)
+    model.fit((edges.source, edges.target, edges.weight))
+    flags = ("--trials", "4", "--seed", str(seed), *(["--tree"] * tree))
+    rows = list(csv.DictReader(io.StringIO(gezhi("communities", "g.graphml", *flags).stdout)))
     assert [row["node"] for row in rows] == list(edges.nodes)
-    assert [int(row["module"]) - 1 for row in rows] == model.labels_.tolist()
+    assert [row["module"] for row in rows] == [":".join(str(number + 1) for number in path) for path in model.tree_]
+    found = json.loads(gezhi("communities", "g.graphml", *flags, "--json").stdout)
+    assert found["codelength"] == model.codelength_.total
+
+
+def test_a_search_is_one_search(gezhi, two_triangles, monkeypatch):
+    fits, fit = [], InfomapClustering.fit
+    monkeypatch.setattr(InfomapClustering, "fit", lambda model, graph: fits.append(model.n_trials) or fit(model, graph))
+    gezhi("communities", "t.csv", "--trials", "5")
+    assert fits == [5]
+
+
+def test_two_forms_of_one_large_graph_have_the_same_modules(gezhi, tmp_path):
+    graph = nx.gaussian_random_partition_graph(600, 20, 5, 0.3, 0.01, seed=1)
+    rows = [(f"Ann & <{a}>", f"Ann & <{b}>") for a, b in graph.edges]
+    written = nx.Graph(rows)
+    nx.write_gexf(written, tmp_path / "g.gexf")
+    (tmp_path / "g.csv").write_text("from,to\n" + "".join(f"{a},{b}\n" for a, b in rows))
+    found = [dict(row for row in csv.reader(io.StringIO(gezhi("communities", name, "--trials", "2").stdout)))
+             for name in ("g.gexf", "g.csv")]  # fmt: skip
+    assert found[0] == found[1]
+    assert len(found[0]) == 1 + len(written)
 
 
 def test_a_summary_for_programs(gezhi, two_triangles):
@@ -193,6 +232,49 @@ def test_names_with_commas_and_quotes_survive(gezhi, tmp_path):
     assert "x, &#34;y&#34;" in (tmp_path / "t.html").read_text()
 
 
+@pytest.fixture
+def nested(tmp_path):
+    """Triangles in triangles in triangles, of which the search keeps two levels."""
+    rows = []
+    for level in (1, 2, 3):
+        inner, step = 3 ** (level - 1), (3 ** (level - 1) - 1) // 2
+        for base in range(0, 27, 3 * inner):
+            rows += [(base + a * inner + b * step, base + b * inner + a * step) for a, b in ((1, 0), (2, 0), (2, 1))]
+    (tmp_path / "n.csv").write_text("".join(f"n{a},n{b}\n" for a, b in rows))
+    return tmp_path
+
+
+def test_a_tree_has_a_column_a_level(gezhi, nested):
+    gezhi("communities", "n.csv", "--tree", "--trials", "20", "-o", "out.csv")
+    rows = list(csv.DictReader(io.StringIO((nested / "out.csv").read_text())))
+    assert list(rows[0]) == ["node", "module", "level_1", "level_2"]
+    depths = {row["module"].count(":") for row in rows}
+    assert depths == {0, 1}
+    for row in rows:
+        top, _, inner = row["module"].partition(":")
+        assert row["level_1"] == top
+        assert row["level_2"] == (row["module"] if inner else "")
+
+
+ODD = ("=1+1", "+a", "-5", "-b", "@c", "x\ny", "x\ry", 'q"q', "back\\n", "a\u2028b", " d")
+
+
+def test_names_cannot_run_in_a_spreadsheet_or_forge_a_line(gezhi, tmp_path):
+    with (tmp_path / "t.csv").open("w", newline="") as file:
+        csv.writer(file, quoting=csv.QUOTE_ALL, lineterminator="\r\n").writerows(pairwise(ODD))
+    gezhi("communities", "t.csv", "-o", "out.csv")
+    gezhi("communities", "t.csv", "-o", "out.tree")
+    with (tmp_path / "out.csv").open(newline="") as file:
+        names = [row[0] for row in csv.reader(file)][1:]
+    assert names == ["'=1+1", "'+a", "-5", "'-b", "'@c", *(name.strip() for name in ODD[5:])]
+    lines = (tmp_path / "out.tree").read_text("utf-8").splitlines()[2:]
+    assert len(lines) == len(ODD)
+    found = {int(line.rsplit(" ", 1)[1]): re.search(r'"(.*)" \d+$', line)[1] for line in lines}
+    assert [found[i + 1] for i in range(len(ODD))] == [
+        "=1+1", "+a", "-5", "-b", "@c", "x\\ny", "x\\ry", "q'q", "back\\\\n", "a\\u2028b", "d"
+    ]  # fmt: skip
+
+
 # ---- drawing --------------------------------------------------------------------------------------------------------
 
 
@@ -221,6 +303,56 @@ def test_a_drawing_shows_every_node_and_module(gezhi, tmp_path, ring):
     assert (tmp_path / "ring.html").read_text() == again
 
 
+def classes(picture, tag):
+    return [element for element in picture.iter(tag) if element.attrib.get("class")]
+
+
+def test_the_drawing_of_a_tree_shows_its_levels(gezhi, nested):
+    gezhi("communities", "n.csv", "--tree", "--trials", "20", "--plot", "n.html")
+    picture = svg(nested / "n.html")
+    shapes = [element.attrib["class"].split()[0] for element in classes(picture, "polygon")]
+    assert (shapes.count("hull"), shapes.count("outline")) == (9, 2)
+    assert sorted(text.text for text in classes(picture, "text") if text.attrib["class"].startswith("outer")) == [
+        "1",
+        "2",
+    ]
+    page = (nested / "n.html").read_text()
+    listed = re.findall(r'<tr class="d(\d)"><th scope="row"><i class="b\d"></i>([\d:]+)</th>', page)
+    assert listed[:5] == [("0", "1"), ("1", "1:1"), ("1", "1:2"), ("1", "1:3"), ("0", "2")]
+    assert "Modules and those inside them by flow" in page
+
+
+def test_the_modules_of_a_tree_are_drawn_in_their_groups(gezhi, nested, monkeypatch):
+    monkeypatch.setattr(drawing, "MOST_NODES", 10)
+    gezhi("communities", "n.csv", "--tree", "--trials", "20", "--plot", "n.html")
+    picture = svg(nested / "n.html")
+    assert len(list(picture.iter("circle"))) == 9
+    assert [element.attrib["class"].split()[0] for element in classes(picture, "polygon")] == ["outline"] * 2
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("flags", [(), ("--tree",)], ids=["flat", "tree"])
+def test_the_drawing_fits_a_narrow_screen(gezhi, nested, flags):
+    sync_api, chromium = pytest.importorskip("playwright.sync_api"), shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("Debian's chromium is not installed")
+    gezhi("communities", "n.csv", *flags, "--trials", "20", "--plot", "n.html")
+    with sync_api.sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 390, "height": 844})
+        page.goto((nested / "n.html").as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        assert (
+            page.evaluate("document.querySelector('figure').scrollWidth - document.querySelector('figure').clientWidth")
+            == 0
+        )
+        shown = page.evaluate("[...document.querySelectorAll('svg text')].filter(t => getComputedStyle(t).display != 'none')"
+                              ".map(t => t.getBoundingClientRect().height)")  # fmt: skip
+        browser.close()
+    assert len(shown) >= 2
+    assert min(shown) >= 9
+
+
 def test_too_many_nodes_are_drawn_as_modules(gezhi, tmp_path, ring, monkeypatch):
     monkeypatch.setattr(drawing, "MOST_NODES", 50)
     monkeypatch.setattr(drawing, "MOST_BUBBLES", 10)
@@ -237,45 +369,6 @@ def test_the_smallest_graphs_are_drawn(gezhi, tmp_path, content):
     (tmp_path / "t.csv").write_text(content)
     assert gezhi("communities", "t.csv", "--plot", "t.html").exit_code == 0
     assert len(list(svg(tmp_path / "t.html").iter("circle"))) == len(set(re.findall("[abcd]", content)))
-
-
-# ---- large tables ---------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", ["t.csv", "head.csv", "t.tsv"])
-@pytest.mark.parametrize("block", [1, 9, 2**20])
-def test_blocks_give_the_graph_of_the_reader_row_by_row(tmp_path, monkeypatch, name, block):
-    monkeypatch.setattr(tables, "BLOCK", block)
-    (tmp_path / name).write_text(FORMS[name])
-    assert_same(tables.read_regular(tmp_path / name), load("edges", tmp_path / name))
-
-
-@pytest.mark.parametrize("block", [1, 20, 2**20])
-def test_whole_numbers_are_numbered_by_first_appearance(tmp_path, monkeypatch, block):
-    monkeypatch.setattr(tables, "BLOCK", block)
-    rows = np.random.default_rng(0).integers(40, size=(60, 2))
-    (tmp_path / "n.csv").write_text("".join(f"{a},{b},{(a + b) / 7}\n" for a, b in rows.tolist()))
-    assert_same(tables.read_regular(tmp_path / "n.csv"), load("edges", tmp_path / "n.csv"))
-
-
-@pytest.mark.parametrize("content", ["1,2\n02,1\n", "1,2\nx,1\n", "5,-1\n", "1,99999999999\n", "+1,1\n"])
-def test_what_looks_like_a_number_stays_a_name(tmp_path, content):
-    (tmp_path / "n.csv").write_text(content)
-    assert_same(tables.read_regular(tmp_path / "n.csv"), load("edges", tmp_path / "n.csv"))
-
-
-@pytest.mark.parametrize(
-    "content", ['"a",b\n', "a,b\n\nb,c\n", "a,b\nc\n", "a,b,1\nb,c,-1\n", "a,b,x\n", "a,\n", "", "a\n", "a,b,1_0\n"]
-)
-def test_anything_unusual_goes_row_by_row(tmp_path, content):
-    (tmp_path / "n.csv").write_text(content)
-    assert tables.read_regular(tmp_path / "n.csv") is None
-
-
-def assert_same(found, expected):
-    for name in ("source", "target", "weight"):
-        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
-    assert (found.nodes, found.directed, found.name) == (expected.nodes, expected.directed, expected.name)
 
 
 # ---- what is wrong --------------------------------------------------------------------------------------------------
@@ -300,6 +393,27 @@ def test_a_fault_in_the_file_is_placed(gezhi, tmp_path, content, message):
     assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
 
 
+def test_what_could_be_either_is_a_note(gezhi, tmp_path):
+    (tmp_path / "t.csv").write_text("person,friend\nann,bob\n")
+    result = gezhi("communities", "t.csv")
+    assert result.exit_code == 0
+    assert result.stderr.splitlines()[0] == (
+        "Note: t.csv, line 1: 'person' and 'friend' are read as an edge. Pass header=True (--header) if they name columns."
+    )
+    result = CliRunner().invoke(app, ["communities", "-"], input="person,friend\nann,bob\n")
+    assert result.stderr.startswith("Note: standard input, line 1: 'person' and 'friend' are read as an edge.")
+
+
+@pytest.mark.parametrize(("header", "nodes"), [(True, ["ann", "bob"]), (False, ["person", "friend", "ann", "bob"])])
+def test_the_header_is_as_asked(gezhi, tmp_path, capsys, header, nodes):
+    (tmp_path / "t.csv").write_text("person,friend\nann,bob\n")
+    request = Request("t.csv", None, None, None, True, True, 1, 0, 1.0, 0.15, False, "links", header=header)
+    run_and_print(request, as_json=False)
+    out = capsys.readouterr()
+    assert [row["node"] for row in csv.DictReader(io.StringIO(out.out))] == nodes
+    assert "Note" not in out.err
+
+
 def test_a_fault_in_standard_input_is_placed():
     result = CliRunner().invoke(app, ["communities", "-"], input="a,b\nb\n")
     assert sentence(result).startswith("standard input, line 2, column 2: found 1 column, expected 2 columns")
@@ -319,12 +433,13 @@ def test_a_fault_in_standard_input_is_placed():
             ("t.csv", "--directed", "--teleportation", "0"),
             "graph must be strongly connected when teleportation=0: got 6 strong components. Pass teleportation > 0.",
         ),
-        (("t.txt",), "t.txt: found the ending '.txt', expected one of .csv, .tsv, .graphml, .net. edges are source, "
-                     "target and perhaps weight, or GraphML, or Pajek."),
+        (("t.xyz",), "t.xyz: found the ending '.xyz', expected one of .csv, .tsv, .txt, .edges, .edgelist, .ncol, "
+                     ".graphml, .gexf, .gml, .net. edges are a table of source, target and perhaps weight, GraphML, GEXF, "
+                     "GML or Pajek."),
     ],
 )  # fmt: skip
 def test_wrong_options_end_with_one_sentence(gezhi, two_triangles, arguments, message):
-    (two_triangles / "t.txt").write_text(CSV)
+    (two_triangles / "t.xyz").write_text(CSV)
     assert sentence(gezhi("communities", *arguments)) == message
 
 

@@ -184,6 +184,52 @@ def test_the_prior_knows_no_test_label(tmp_path):
     np.testing.assert_allclose(load("probabilities", tmp_path / "p.npz").prior, [1 / 3, 2 / 3])
 
 
+@pytest.mark.parametrize("classes", [2, 3, 10, 50])
+def test_predictions_may_be_stored_in_half_precision_or_with_four_decimals(tmp_path, classes):
+    rows = np.random.default_rng(0).dirichlet(np.ones(classes), 500)
+    labels = {"reference_labels": np.arange(500) % classes, "test_labels": np.arange(500) % classes}
+    for stored in (rows.astype(np.float16), rows.round(4), rows.astype(np.float32)):
+        np.savez(tmp_path / "p.npz", reference=stored, test=stored, **labels)
+        np.testing.assert_array_equal(load("probabilities", tmp_path / "p.npz").test, stored.astype(float))
+    np.savez(tmp_path / "p.npz", reference=rows, test=rows * 1.02, **labels)
+    assert "array 'test', row 1: found a sum of 1.02, expected numbers from 0 that sum to 1" in said(
+        "probabilities", tmp_path / "p.npz"
+    )
+
+
+def test_labels_by_name_are_columns(tmp_path):
+    named = {"reference_labels": np.array(["dog", "dog", "cat"]), "test_labels": np.array(["cat", "dog"])}
+    np.savez(tmp_path / "p.npz", **GOOD | named)
+    data = load("probabilities", tmp_path / "p.npz")
+    assert (data.reference_labels.tolist(), data.test_labels.tolist()) == ([1, 1, 0], [0, 1])
+    np.savez(tmp_path / "p.npz", **GOOD | named, classes=np.array(["dog", "cat"]))
+    assert load("probabilities", tmp_path / "p.npz").test_labels.tolist() == [1, 0]
+    np.savez(
+        tmp_path / "p.npz",
+        **GOOD | {"reference_labels": np.array([7, 7, 3]), "test_labels": np.array([3, 7])},
+        classes=np.array([3, 7]),
+    )
+    assert load("probabilities", tmp_path / "p.npz").reference_labels.tolist() == [1, 1, 0]
+
+
+NAMED = {
+    "too few": ({"reference_labels": np.array(["a"] * 3), "test_labels": np.array(["a"] * 2)},
+                "found labels with 1 names, expected 2, as many as columns. Save the columns' names as an array 'classes'."),
+    "unknown": ({"classes": np.array(["a", "b"]), "reference_labels": np.array(["a", "b", "a"]), "test_labels": np.array(["a", "c"])},
+                "array 'test_labels', row 2: found label 'c', expected a name in 'classes'. Add its column."),
+    "twice": ({"classes": np.array(["a", "a"])}, "found a name twice in 'classes', expected one name a column."),
+    "wrong count": ({"classes": np.array(["a"])}, "found shape (1,) in 'classes', expected (2,)"),
+    "beyond integers": ({"test_labels": np.array([1e300, 0])}, "array 'test_labels', row 1: found type float64 in 'test_labels'"),
+    "beyond signed": ({"test_labels": np.array([2**63, 0], dtype=np.uint64)}, "found label 9223372036854775808, expected a column"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "message"), NAMED.values(), ids=NAMED)
+def test_faults_of_names_have_a_place(tmp_path, change, message):
+    np.savez(tmp_path / "p.npz", **GOOD | change)
+    assert message in said("probabilities", tmp_path / "p.npz")
+
+
 def changed(name, row, values):
     array = GOOD[name].copy()
     array[row] = values

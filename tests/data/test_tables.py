@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import tempfile
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gezhi.data import KINDS, DataError, Features, load
+from gezhi.data import KINDS, DataError, DataWarning, Features, encoder, load
 from gezhi.data.formats import files
 
 
@@ -84,12 +85,96 @@ def test_byte_order_mark_windows_lines_and_empty_lines(table):
 
 
 def test_whole_numbers_are_classes_in_the_order_of_their_values(table):
-    data = load("features", table("a,y\n1,10\n2,9\n3,9.0\n4,-1\n"))
+    data = load("features", table("a,y\n1,10\n2,9\n3,9\n4,-1\n"))
     assert (data.classes, data.y.tolist()) == (("-1", "9", "10"), [2, 1, 1, 0])
 
 
 def test_a_header_that_counts_columns_is_a_header(table):
     assert load("features", table("0,1\n5,p\n6,q\n")).columns == ("0",)
+
+
+# ---- gaps, categories, headers --------------------------------------------------------------------------------------
+
+CENSUS = """age,work,hours,married,label
+39,State-gov,40,yes,low
+NA,?,13,no,high
+38,Private,,no,low
+53,State-gov,40,null,high
+28,Private,nan,yes,low
+"""
+
+
+def test_gaps_and_categories_of_a_table(table):
+    data = load("features", table(CENSUS))
+    nan = np.nan
+    np.testing.assert_array_equal(
+        data.X, [[39, 1, 40, 1], [nan, nan, 13, 0], [38, 0, nan, 0], [53, 1, 40, nan], [28, 0, nan, 1]]
+    )
+    assert data.categories == {1: ("Private", "State-gov"), 3: ("no", "yes")}
+    assert (data.columns, data.classes) == (("age", "work", "hours", "married"), ("high", "low"))
+    assert not data.plain
+    assert load("features", table("a,y\n1,p\n2,q\n")).plain
+
+
+def test_parquet_has_the_gaps_and_categories_of_the_csv(table, tmp_path):
+    frame = pl.read_csv(table(CENSUS), null_values=["NA", "null", "?", "nan", ""])
+    for kind in (pl.String, pl.Categorical):
+        frame.with_columns(pl.col("work", "married", "label").cast(kind)).write_parquet(tmp_path / "t.parquet")
+        data, expected = load("features", tmp_path / "t.parquet"), load("features", table(CENSUS))
+        np.testing.assert_array_equal(data.X, expected.X)
+        assert (data.categories, data.classes) == (expected.categories, expected.classes)
+        np.testing.assert_array_equal(data.y, expected.y)
+
+
+def test_an_encoder_learns_from_its_rows_alone(table):
+    data = load("features", table(CENSUS))
+    fitted = encoder(data).fit(data.X[:3])
+    found = fitted.transform(data.X)
+    assert found.shape == (5, 2 + 3 + 2)  # two columns of numbers; Private, State-gov and missing; no and yes
+    np.testing.assert_array_equal(found[:, 0], [39, 38.5, 38, 53, 28])
+    np.testing.assert_array_equal(found[:, 1], [40, 13, 26.5, 40, 26.5])
+    np.testing.assert_array_equal(found[:, 2:5], [[0, 1, 0], [0, 0, 1], [1, 0, 0], [0, 1, 0], [1, 0, 0]])
+    np.testing.assert_array_equal(found[:, 5:], [[0, 1], [1, 0], [1, 0], [0, 0], [0, 1]])  # missing was never seen
+
+
+def test_an_encoder_of_many_categories_is_bounded(table):
+    rows = "".join(f"{i},name{i},{'pq'[i % 2]}\n" for i in range(500))
+    data = load("features", table("n,name,y\n" + rows))
+    assert encoder(data).fit_transform(data.X).shape == (500, 1 + 100)
+    assert encoder(load("features", table("a,y\n1,p\n2,q\n"))).fit_transform(np.eye(2)[:, :1]).tolist() == [[1], [0]]
+
+
+def test_a_column_without_any_value_is_kept(table):
+    data = load("features", table("a,b,y\n,1,p\n,2,q\n"))
+    np.testing.assert_array_equal(encoder(data).fit_transform(data.X), [[0, 1], [0, 2]])
+
+
+def test_a_first_row_of_data_is_a_row(table):
+    data = load("features", table("5.1,3.5,setosa\n4.9,3.0,setosa\n7.0,,virginica\n"))
+    np.testing.assert_array_equal(data.X, [[5.1, 3.5], [4.9, 3.0], [7.0, np.nan]])
+    assert (data.columns, data.classes, data.y.tolist()) == (
+        ("column 1", "column 2"),
+        ("setosa", "virginica"),
+        [0, 0, 1],
+    )
+    words = load("features", table("red,1,p\nblue,2,q\nred,3,p\n", "w.csv"), header=False)
+    assert (words.categories, words.X[:, 0].tolist()) == ({0: ("blue", "red")}, [1, 0, 1])
+    first = load("features", table("p,5.1,3.5\nq,4.9,3.0\n", "l.csv"), label="column 1")
+    assert (first.classes, first.columns) == (("p", "q"), ("column 2", "column 3"))
+
+
+def test_categories_that_recur_are_a_row_and_else_a_header_is_said(table):
+    data = load("features", table("red,big,p\nblue,big,q\nred,small,p\n"))
+    assert (len(data.X), data.columns) == (3, ("column 1", "column 2"))
+    with pytest.warns(DataWarning, match="line 1: 'hue', 'size', 'y' are read as names of columns. Pass header=False"):
+        assert load("features", table("hue,size,y\nred,big,p\nblue,small,q\n")).columns == ("hue", "size")
+
+
+def test_the_caller_decides_on_the_header(table):
+    years = table("2019,2020,place\n1,2,p\n3,4,q\n")
+    assert load("features", years, header=True).columns == ("2019", "2020")
+    assert load("features", years, label="place").columns == ("2019", "2020")
+    assert load("features", years, header=False, label="column 1").classes == ("1", "3", "2019")
 
 
 # ---- faults ---------------------------------------------------------------------------------------------------------
@@ -98,23 +183,37 @@ CSV_FAULTS = {
     "too few": ("a,b,y\n1,2,p\n3,q\n", "line 3, column 3: found 2 columns, expected 3 columns (a, b, y)."),
     "too many": ("a,y\n1,p\n3,q,r,s\n", "line 3, column 3: found 4 columns, expected 2 columns (a, y)."),
     "text": ("a,b,y\n1,2,p\n3,red,q\n", "line 3, column 2 (b): found 'red', expected a number. Encode it as numbers"),
-    "empty cell": ("a,b,y\n1,2,p\n,4,q\n", "line 3, column 1 (a): found a missing value (''), expected a number. Imp"),
-    "NA": ("a,y\n1,p\n NA,q\n", "line 3, column 1 (a): found a missing value ('NA'), expected a number. Impute it"),
-    "NaN": ("a,b,y\n1,2,p\n\n3,nan,q\n", "line 4, column 2 (b): found nan, expected a finite number. Impute it"),
     "infinity": ("a,y\n-inf,p\n3,q\n", "line 2, column 1 (a): found -inf, expected a finite number."),
     "no label": ("a,y\n1,p\n2,\n", "line 3, column 2 (y): found no label, expected a class. Fill it or drop the row."),
     "measured": ("a,y\n1,2\n2,0.5\n", "line 3, column 2 (y): found '0.5', expected a class, not a measured number."),
+    "one word among numbers": (
+        "a,y\n1,p\n2,q\n1_0,p\n",
+        "line 4, column 1 (a): found '1_0', expected a number. Encode it",
+    ),
+    "rounded": (
+        "a,y\n9007199254740992,p\n9007199254740993,q\n",
+        "line 3, column 1 (a): found 9007199254740993, expected a whole",
+    ),
+    "all at once": (
+        "a,b,c,y\n1,2,inf,p\n3,red,4,q\n1,5,6,p\n9007199254740993,1,2,q\n",
+        "line 5, column 1 (a): found 90071"
+        "99254740993; also 'red' in line 3, column 2 (b), inf in line 2, column 3 (c), expected a whole number",
+    ),
+    "missing label": (
+        "a,y\n1,p\n2,null\n",
+        "line 3, column 2 (y): found no label ('null'), expected a class. Fill it or",
+    ),
     "one class": ("a,y\n1,p\n2,p\n", "found one class only ('p'), expected at least two. Add rows of another class."),
     "header only": ("a,y\n", "found column names and no rows, expected at least two rows."),
     "empty lines": ("\n\n", "line 1: found no column, expected two or more."),
     "empty": ("", "found an empty file, expected data."),
     "one column": ("a;y\n1;p\n", "line 1: found one column ('a;y'), expected two or more. Separate by commas"),
-    "no header": ("5.1,1\n4.9,2\n", "line 1: found only numbers (5.1, 1), expected column names. Add a first line."),
     "same name": ("a,a,y\n1,2,p\n", "line 1, column 2: found the name 'a' twice, expected one name a column."),
     "no name": (",a,y\n0,1,p\n", "line 1, column 1: found a column without a name, expected one name a column. If it"),
     "open quote": ('a,y\n1,"p\n2,q\n', "line 3: found broken CSV (unexpected end of data), expected CSV."),
     "not UTF-8": ("a,y\n1,p\n2,é\n".encode("latin-1"), "line 3, column 3: found byte 0xe9, expected UTF-8 text."),
     "UTF-16": ("a,y\n1,p\n".encode("utf-16"), "line 1, column 1: found byte 0xff, expected UTF-8 text."),
+    "no header, one class": ("5.1,1\n4.9,1\n", "found one class only ('1'), expected at least two"),
     "wide cell": ("a,y\n1,p\n" + "9" * 140_000 + ",q\n", "line 3: found broken CSV (field larger than field limit"),
 }
 
@@ -127,8 +226,27 @@ def test_csv_faults_have_a_place(table, content, message):
 
 
 PARQUET_FAULTS = {
-    "text": ({"a": [1, 2], "b": ["x", "y"], "y": [0, 1]}, "column 2 (b): found String values, expected numbers. Enc"),
-    "missing": ({"a": [1.0, None], "y": [0, 1]}, "row 2, column 1 (a): found nan, expected a finite number."),
+    "text": (
+        {"a": [1, 2], "b": ["x", "7"], "y": [0, 1]},
+        "row 1, column 2 (b): found 'x', expected a number. Encode it",
+    ),
+    "infinity": ({"a": [1.0, -np.inf], "y": [0, 1]}, "row 2, column 1 (a): found -inf, expected a finite number."),
+    "rounded": (
+        {"a": [2**53, -(2**53) - 1], "y": [0, 1]},
+        "row 2, column 1 (a): found -9007199254740993, expected a whole",
+    ),
+    "dates": (
+        {"a": [date(2026, 1, 2)] * 2, "y": [0, 1]},
+        "column 1 (a): found Date values, expected numbers. Encode it",
+    ),
+    "date label": (
+        {"a": [1, 2], "y": [date(2026, 1, 2), date(2026, 1, 3)]},
+        "column 2 (y): found Date values, expected lab",
+    ),
+    "all at once": (
+        {"a": [[1], [2]], "b": ["x", "7"], "y": [0, 1]},
+        "column 1 (a): found List(Int64) values; also 'x' in row 1, ",
+    ),
     "no label": ({"a": [1.0, 2.0], "y": ["p", None]}, "row 2, column 2 (y): found no label, expected a class."),
     "one class": ({"a": [1.0, 2.0], "y": ["p", "p"]}, "found one class only ('p'), expected at least two."),
     "no rows": ({"a": np.zeros(0), "y": []}, "found column names and no rows, expected at least two rows."),

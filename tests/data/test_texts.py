@@ -1,17 +1,15 @@
-"""Texts, labelled texts, pairs and edges: lines with a place for every fault."""
+"""Texts, labelled texts and pairs: lines with a place for every fault."""
 
 from __future__ import annotations
 
 import tempfile
 from pathlib import Path
 
-import networkx as nx
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gezhi.data import DataError, load
+from gezhi.data import DataError, DataWarning, load
 
 SENTENCE = st.text(st.characters(exclude_characters="\t\n\r", exclude_categories=["Cs"]), min_size=1).filter(
     lambda text: text.strip() and not text.startswith("\ufeff")
@@ -68,6 +66,73 @@ def test_a_text_keeps_its_quotes_and_spaces(tmp_path):
     assert load("texts", written(tmp_path, "t.txt", ['  "a, b" ', "   ", "c"])).texts == ('  "a, b" ', "c")
 
 
+PAIRS = {
+    "commas": ("p.csv", 'a,"b, c",1\nd,e,0.5\n'),
+    "known names": ("p.csv", 'score,id,sentence2,sentence1\n1,7,"b, c",a\n0.5,8,e,d\n'),
+    "names of tabs": ("p.tsv", "Sentence_1\tSentence_2\tsimilarity\na\tb, c\t1\nd\te\t0.5\n"),
+    "no header": ("p.tsv", "a\tb, c\t1\nd\te\t0.5\n"),
+    "Windows": ("p.csv", '\ufeffa,"b, c",1\r\nd,e,0.5\r\n'),
+}
+
+
+@pytest.mark.parametrize(("name", "content"), PAIRS.values(), ids=PAIRS)
+def test_pairs_between_commas_and_under_names(tmp_path, name, content):
+    (tmp_path / name).write_text(content, "utf-8", newline="")
+    data = load("pairs", tmp_path / name)
+    assert (data.left, data.right, data.score.tolist()) == (("a", "d"), ("b, c", "e"), [1, 0.5])
+
+
+def test_a_first_line_without_score_is_a_header_and_said_to_be_one(tmp_path):
+    path = written(tmp_path, "p.tsv", ["one\tother\thow close", "a\tb\t1"])
+    with pytest.warns(
+        DataWarning, match=r"line 1: 'one', 'other', 'how close' are read as names of columns. Pass header="
+    ):
+        assert load("pairs", path).left == ("a",)
+    assert "line 1, column 3: found 'how close', expected a number (the score)" in said("pairs", path, header=False)
+    assert load("pairs", path, header=True).left == ("a",)
+    assert load("pairs", written(tmp_path, "q.tsv", ["a\tb\t1", "c\td\t2"]), header=True).left == ("c",)
+
+
+def test_a_label_of_one_row_may_be_a_header(tmp_path):
+    path = written(tmp_path, "l.tsv", ["words\tkind", "a\tx", "b\tx", "c\ty", "d\ty"])
+    with pytest.warns(DataWarning, match="line 1: 'words', 'kind' are read as a text and its label. Pass header=True"):
+        assert load("labelled texts", path).classes == ("kind", "x", "y")
+    assert load("labelled texts", path, header=True).classes == ("x", "y")
+    assert load("labelled texts", path, header=False).classes == ("kind", "x", "y")
+
+
+def test_labelled_texts_between_commas_need_names(tmp_path):
+    data = load("labelled texts", written(tmp_path, "l.csv", ["id,label,text", '1,x,"a, b"', "2,y,c"]))
+    assert (data.texts, data.classes) == (("a, b", "c"), ("x", "y"))
+    message = "line 1: found 'a', 'x', expected columns named text and label. Name them, or separate by tabs"
+    assert message in said("labelled texts", written(tmp_path, "l.csv", ["a,x", "b,y"]))
+
+
+LABELS = {
+    "beyond floats": (["9007199254740993", "9007199254740992", "10"], ("10", "9007199254740992", "9007199254740993")),
+    "zeros": (["007", "7", "10"], ("007", "10", "7")),
+    "underscore": (["10", "1_0", "9"], ("10", "1_0", "9")),
+    "exponent": (["1e5", "100000"], ("100000", "1e5")),
+    "written as floats": (["10.0", "9.0"], ("9.0", "10.0")),
+    "other digits": (["\uff11", "1"], ("1", "\uff11")),
+    "endless": (["inf", "1"], ("1", "inf")),
+    "many digits": (["9" * 5000, "1"], ("1", "9" * 5000)),
+}
+
+
+@pytest.mark.parametrize(("labels", "classes"), LABELS.values(), ids=LABELS)
+def test_labels_stay_apart_as_they_are_written(tmp_path, labels, classes):
+    data = load("labelled texts", written(tmp_path, "l.tsv", [f"t\t{label}" for label in labels]))
+    assert data.classes == classes
+    assert [data.classes[code] for code in data.labels] == labels
+
+
+@pytest.mark.parametrize("mark", ["NA", "null", "?", "NaN", "none", "N/A", "<NA>"])
+def test_a_missing_label_is_no_class(tmp_path, mark):
+    message = f"line 3, column 2: found no label ({mark!r}), expected a class. Fill it or drop the row."
+    assert message in said("labelled texts", written(tmp_path, "l.tsv", ["a\tx", "b\ty", f"c\t{mark}"]))
+
+
 # ---- faults ---------------------------------------------------------------------------------------------------------
 
 FAULTS = [
@@ -97,128 +162,7 @@ def test_faults_have_a_place(tmp_path, kind, content, message):
     assert message in said(kind, path)
 
 
-# ---- edges ----------------------------------------------------------------------------------------------------------
-
-
-def as_set(edges):
-    return {
-        (edges.nodes[a], edges.nodes[b], w) for a, b, w in zip(edges.source, edges.target, edges.weight, strict=True)
-    }
-
-
-@pytest.mark.parametrize("head", [[], ["source,target,weight"], ["From,To,w"]])
-def test_weighted_csv_with_and_without_header(tmp_path, head):
-    edges = load("edges", written(tmp_path, "g.csv", [*head, "a,b,2", "b,c,0.5", "a,a,1"]))
-    assert as_set(edges) == {("a", "b", 2.0), ("b", "c", 0.5), ("a", "a", 1.0)}
-    assert (edges.directed, edges.nodes, edges.name, edges.groups) == (False, ("a", "b", "c"), "g", None)
-
-
-def test_tsv_without_weights(tmp_path):
-    edges = load("edges", written(tmp_path, "g.tsv", ["1\t2", "2\t3"]))
-    assert as_set(edges) == {("1", "2", 1.0), ("2", "3", 1.0)}
-
-
-@pytest.mark.parametrize("kind", [nx.Graph, nx.DiGraph])
-def test_graphml_of_networkx(tmp_path, kind):
-    graph = nx.les_miserables_graph().to_directed() if kind is nx.DiGraph else nx.les_miserables_graph()
-    graph.add_node("alone & <odd>")
-    nx.write_graphml(graph, tmp_path / "g.graphml", named_key_ids=True)
-    edges = load("edges", tmp_path / "g.graphml")
-    assert edges.nodes == tuple(graph)
-    assert edges.directed is graph.is_directed()
-    assert as_set(edges) == {(a, b, float(w)) for a, b, w in graph.edges(data="weight")}
-
-
-EDGE_FAULTS = {
-    "one column": ("a\n", "line 1, column 2: found 1 column, expected 2 columns (source, target)"),
-    "four columns": ("a,b,1,2\n", "line 1, column 4: found 4 columns, expected 3 columns (source, target, weight)"),
-    "uneven": ("a,b\nc,d,1\n", "line 2, column 3: found 3 columns, expected 2 columns"),
-    "no node": ("a,b,1\nc,,1\n", "line 2, column 2: found an empty cell, expected a node"),
-    "weight": ("a,b,1\nc,d,heavy\n", "line 2, column 3: found 'heavy', expected a number (the weight)"),
-    "infinite": ("a,b,inf\n", "line 1, column 3: found 'inf', expected a number (the weight)"),
-    "negative": ("a,b,1\nc,d,-2\n", "line 2, column 3: found the weight -2, expected 0 or more"),
-    "header only": ("source,target\n", "found no edge, expected at least one"),
-}
-
-
-@pytest.mark.parametrize(("content", "message"), EDGE_FAULTS.values(), ids=EDGE_FAULTS)
-def test_edge_faults_have_a_place(tmp_path, content, message):
-    assert message in said("edges", written(tmp_path, "g.csv", [content.rstrip("\n")]))
-
-
-KEY = '<key id="w" for="edge" attr.name="weight" attr.type="double">'
-BOMB = '<!DOCTYPE g [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;">]>\n'
-GRAPHML_FAULTS = {
-    "doctype": (BOMB + "<graphml>&b;</graphml>", "line 1: found a document type (<!DOCTYPE>), expected none"),
-    "external": ('<!DOCTYPE g SYSTEM "file:///etc/passwd">\n<g/>', "line 1: found a document type"),
-    "broken": ("<graphml>\n<graph>\n</graphml>", "line 3, column 3: found mismatched tag, expected GraphML"),
-    "no graph": ("<graphml/>", "found no graph, expected GraphML with a <graph> element"),
-    "two graphs": ("<graphml><graph/>\n<graph/></graphml>", "line 2: found a second graph, expected one"),
-    "no edge": ("<graphml><graph><node id='a'/></graph></graphml>", "found no edge, expected at least one"),
-    "no target": ("<graphml><graph>\n<edge source='a'/></graph></graphml>", "line 2: found no 'target', expected"),
-    "no id": ("<graphml><graph>\n<node/></graph></graphml>", "line 2: found no 'id', expected an element with 'id'"),
-    "hyperedge": ("<graphml><graph>\n<hyperedge/></graph></graphml>", "line 2: found a hyperedge, expected edges"),
-    "default": (KEY + "\n<default>1</default></key>", "line 2: found a default weight, expected a weight on each edge"),
-    "mixed": (
-        "<graphml><graph edgedefault='directed'>\n<edge source='a' target='b' directed='false'/></graph></graphml>",
-        "line 2: found directed and undirected edges, expected one sort",
-    ),
-    "weight": (
-        f"<graphml>{KEY}</key><graph><edge source='a' target='b'>\n<data key='w'>x</data></edge></graph></graphml>",
-        "line 2: found 'x', expected a number (the weight)",
-    ),
-    "empty": ("", "found an empty file"),
-}
-
-
-@pytest.mark.parametrize(("content", "message"), GRAPHML_FAULTS.values(), ids=GRAPHML_FAULTS)
-def test_graphml_faults_have_a_place(tmp_path, content, message):
-    path = tmp_path / "g.graphml"
-    path.write_text(content, "utf-8")
-    assert message in said("edges", path)
-
-
-@pytest.mark.parametrize("kind", [nx.Graph, nx.DiGraph])
-def test_pajek_of_networkx(tmp_path, kind):
-    graph = kind()
-    graph.add_weighted_edges_from([("a b", "c", 2.5), ("c", "d", 1.0), ("d", "d", 0.5), ("d", "a b", 3.0)])
-    graph.add_node("alone")
-    nx.write_pajek(graph, tmp_path / "g.net")
-    edges = load("edges", tmp_path / "g.net")
-    assert edges.nodes == tuple(graph)
-    assert edges.directed is graph.is_directed()
-    assert as_set(edges) == {(a, b, w) for a, b, w in graph.edges(data="weight")}
-
-
-def test_pajek_vertices_need_no_line_of_their_own(tmp_path):
-    lines = ["% drawn by hand", "*Vertices 4", '2 "two" 0.1 0.2 ellipse', "", "*EDGES", "1 2", "2 4 0.5"]
-    edges = load("edges", written(tmp_path, "g.net", lines))
-    assert edges.nodes == ("1", "two", "3", "4")
-    assert as_set(edges) == {("1", "two", 1.0), ("two", "4", 0.5)}
-
-
-PAJEK_FAULTS = {
-    "no vertices": ("*Edges\n1 2\n", "line 1: found no *Vertices, expected their number before the edges"),
-    "nothing before": ("1 2\n", "line 1: found '1 2', expected *Vertices"),
-    "two counts": ("*Vertices 2\n*Vertices 2\n", "line 2: found a second *Vertices, expected one"),
-    "no count": ("*Vertices\n", "line 1: found '', expected the number of vertices up to 20000000"),
-    "huge": ("*Vertices 99999999999\n", "line 1: found '99999999999', expected the number of vertices"),
-    "zero": ("*Vertices 2\n0 a\n", "line 2: found vertex 0, expected each number from 1 on once"),
-    "again": ("*Vertices 2\n1 a\n1 b\n", "line 3: found vertex 1 again, expected each number from 1 on once"),
-    "same name": ("*Vertices 2\n1 a\n2 a\n*Edges\n1 2\n", "line 4: found two vertices named 'a', expected a name"),
-    "mixed": ("*Vertices 2\n*Edges\n1 2\n*Arcs\n2 1\n", "line 4: found *Arcs beside *Edges, expected one sort"),
-    "lists": ("*Vertices 2\n*Arcslist\n1 2\n", "line 2: found '*arcslist', expected *Vertices, *Edges or *Arcs"),
-    "out of range": ("*Vertices 2\n*Edges\n1 3\n", "line 3: found '3', expected a vertex up to 2"),
-    "edge to 0": ("*Vertices 2\n*Edges\n1 0\n", "line 3: found vertex 0, expected 1 to 2"),
-    "truncated": ("*Vertices 2\n*Edges\n1\n", "line 3: found '1', expected two vertices and perhaps a weight"),
-    "weight": ("*Vertices 2\n*Edges\n1 2 x\n", "line 3, column 3: found 'x', expected a number (the weight)"),
-    "no edge": ("*Vertices 2\n", "found no edge, expected at least one"),
-}
-
-
-@pytest.mark.parametrize(("content", "message"), PAJEK_FAULTS.values(), ids=PAJEK_FAULTS)
-def test_pajek_faults_have_a_place(tmp_path, content, message):
-    assert message in said("edges", written(tmp_path, "g.net", [content.rstrip("\n")]))
+# ---- encoders ------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -244,11 +188,3 @@ def test_encoders_that_cannot_be_used(tmp_path, encoder):
     (encoder / "model.safetensors").rename(encoder / "pytorch_model.bin")
     with pytest.raises(ValueError, match=r"config.json and \*.safetensors: got no \*.safetensors in .*save_pretrained"):
         load("texts", written(tmp_path, "t.txt", ["a"]), encoder=encoder)
-
-
-def test_other_data_of_a_graphml_edge_are_not_its_weight(tmp_path):
-    other = '<key id="c" for="edge" attr.name="colour"><default>red</default></key>'
-    edge = '<edge source="a" target="b"><data key="c">5</data></edge>'
-    (tmp_path / "g.graphml").write_text(f"<graphml>{other}<graph>{edge}</graph></graphml>", "utf-8")
-    edges = load("edges", tmp_path / "g.graphml")
-    np.testing.assert_array_equal(edges.weight, [1.0])

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,25 +15,24 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from gezhi import __version__
 from gezhi._checks import check_number, invalid
-from gezhi.cli.tables import read_regular
-from gezhi.data import DataError, Edges, load
-from gezhi.graph.infomap.equation import Codelength, one_level_codelength
-from gezhi.graph.infomap.graphs import Floats, Ints, read_graph
-from gezhi.graph.infomap.search import Found, Settings, find_modules
+from gezhi.data import DataError, DataWarning, Edges, load
+from gezhi.graph.infomap import Codelength, InfomapClustering
 from gezhi.lab.record import write_atomically
 
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 ENDINGS = (".csv", ".json", ".tree")
 STANDARD = "-"
 
 
 @dataclass(frozen=True)
 class Request:
-    """The options of `gezhi communities`; `directed` None: as the file says, and a table is undirected."""
+    """The options of `gezhi communities`; `directed` and `header` as in `gezhi.data.load`."""
 
     path: str
     output: Path | None
@@ -48,6 +46,7 @@ class Request:
     teleportation: float
     recorded: bool
     teleport_to: Literal["links", "nodes"]
+    header: bool | None = None
 
     def check(self) -> None:
         """ValueError for an option that does not hold, before anything is read."""
@@ -135,75 +134,106 @@ def run_and_print(request: Request, as_json: bool) -> None:
 
 
 def read(request: Request) -> Edges:
-    """The graph of the file, its direction and weights as asked."""
-    edges = from_standard_input() if request.path == STANDARD else from_file(Path(request.path))
-    if request.directed is not None:
-        edges = replace(edges, directed=request.directed)
+    """The graph of the file, its direction and weights as asked; what is doubtful is said on standard error."""
+    with noted():
+        edges = from_standard_input(request) if request.path == STANDARD else from_file(Path(request.path), request)
     return edges if request.weighted else replace(edges, weight=np.ones(len(edges.weight)))
 
 
-def from_file(path: Path) -> Edges:
-    """Large tables block by block; whatever is not plain, row by row."""
-    edges = read_regular(path) if path.is_file() and path.suffix.lower() in (".csv", ".tsv") else None
-    return edges or load("edges", path)
+def from_file(path: Path, request: Request) -> Edges:
+    found: Edges = load("edges", path, header=request.header, directed=request.directed)
+    return found
 
 
-def from_standard_input() -> Edges:
-    """A table of edges, between tabs if its first line has one; faults name standard input."""
+def from_standard_input(request: Request) -> Edges:
+    """A table of edges, or Pajek; faults name standard input."""
     with tempfile.TemporaryDirectory() as folder:
-        content = sys.stdin.buffer.read()
-        path = Path(folder) / ("stdin.tsv" if b"\t" in content.partition(b"\n")[0] else "stdin.csv")
-        path.write_bytes(content)
+        path = Path(folder) / "stdin.txt"
+        path.write_bytes(sys.stdin.buffer.read())
         try:
-            return replace(from_file(path), name="standard input")
+            with renamed(path):
+                return replace(from_file(path, request), name="standard input")
         except DataError as error:
             raise DataError(str(error).replace(str(path), "standard input")) from None
+
+
+@contextmanager
+def renamed(path: Path) -> Iterator[None]:
+    """Warnings about a file say standard input instead."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    for each in caught:
+        warnings.warn(str(each.message).replace(str(path), "standard input"), each.category, stacklevel=1)
+
+
+@contextmanager
+def noted() -> Iterator[None]:
+    """Each `DataWarning` becomes a line on standard error; other warnings are given again."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    for each in caught:
+        if issubclass(each.category, DataWarning):
+            Console(stderr=True).print(f"Note: {each.message}", highlight=False, soft_wrap=True, markup=False)
+        else:
+            warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
 
 
 # ---- search ---------------------------------------------------------------------------------------------------------
 
 
 def searched(edges: Edges, request: Request) -> Result:
-    """The best of some trials, as `InfomapClustering` with the same `n_trials` and `random_state` finds it."""
+    """What `InfomapClustering` of the same settings finds."""
     start = time.perf_counter()
-    graph = read_graph((edges.source, edges.target, edges.weight, len(edges.nodes)), edges.directed)
-    settings = Settings(
-        request.two_level, 1, request.teleportation, request.recorded, request.teleport_to, request.markov_time
-    )
-    state, best = np.random.RandomState(request.seed), None
-    with trials_bar(request.trials) as advance:
-        for _ in range(request.trials):
-            found: Found = find_modules(graph, settings, state, 1)
-            if best is None or found.codelength.total < best.codelength.total - 1e-12:
-                best = found
-            advance()
-    assert best is not None
+    model = InfomapClustering(
+        "precomputed", two_level=request.two_level, directed=edges.directed, n_trials=request.trials,
+        teleportation=request.teleportation, recorded=request.recorded, teleport_to=request.teleport_to,
+        markov_time=request.markov_time, random_state=request.seed,
+    )  # fmt: skip
+    with Console(stderr=True).status("searching"):
+        model.fit((edges.source, edges.target, edges.weight, len(edges.nodes)))
     return Result(
-        edges, best.tree, best.labels, best.flow, best.codelength, one_level_codelength(best.flow), request.trials,
+        edges, model.tree_, model.labels_, model.flow_, model.codelength_, model.one_level_codelength_, request.trials,
         time.perf_counter() - start,
     )  # fmt: skip
-
-
-@contextmanager
-def trials_bar(trials: int) -> Iterator[Any]:
-    """A progress bar on standard error, where that is a terminal."""
-    console = Console(stderr=True)
-    columns = (TextColumn("searching"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("", total=trials)
-        yield lambda: bar.advance(task)
 
 
 # ---- out ------------------------------------------------------------------------------------------------------------
 
 
 def as_csv(result: Result) -> str:
-    """`node,module`, in the order in which the graph names its nodes; modules count from 1, largest flow first."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("node", "module"))
-    writer.writerows(zip(result.edges.nodes, result.paths, strict=True))
-    return text.getvalue()
+    """`node,module`, in the order in which the graph names its nodes; modules count from 1, largest flow first.
+
+    A tree has a column a level besides: `level_1` the outermost module, `level_2` the one inside it, each under its
+    path, empty where the tree ends before. A name that a spreadsheet would take for a formula, because it begins with
+    = + - or @ and is no number, has an apostrophe before it; names with commas, quotes or line breaks stand in quotes.
+    """
+    depth = max(map(len, result.tree))
+    levels = [f"level_{level}" for level in range(1, depth + 1)] if depth > 1 else []
+    rows = [",".join(["node", "module", *levels])]
+    for name, path, whole in zip(result.edges.nodes, result.tree, result.paths, strict=True):
+        steps = whole.split(":")
+        inside = [":".join(steps[:level]) if level <= len(path) else "" for level in range(1, len(levels) + 1)]
+        rows.append(",".join([quoted(harmless(name)), whole, *inside]))
+    return "\n".join(rows) + "\n"
+
+
+def harmless(name: str) -> str:
+    """A name as a cell that no spreadsheet runs."""
+    return f"'{name}" if name.startswith(("=", "+", "-", "@", "\t", "\r")) and not is_number(name) else name
+
+
+def is_number(name: str) -> bool:
+    try:
+        return bool(np.isfinite(float(name)))
+    except ValueError:
+        return False
+
+
+def quoted(cell: str) -> str:
+    """A cell of a CSV, in quotes where it needs them."""
+    return '"' + cell.replace('"', '""') + '"' if any(mark in cell for mark in ',"\r\n') else cell
 
 
 def as_json(result: Result) -> str:
@@ -214,8 +244,12 @@ def as_json(result: Result) -> str:
 
 
 def as_tree(result: Result) -> str:
-    """Infomap's .tree: path, flow, name and number of each node, those of a module by falling flow."""
-    names = [name.replace('"', "'") for name in result.edges.nodes]
+    """Infomap's .tree: path, flow, name and number of each node, those of a module by falling flow.
+
+    In a name, which stands in quotes, a quote becomes an apostrophe, a backslash two, and a line break or another
+    control character its code (`\\n`), so that a name is always one line.
+    """
+    names = [on_one_line(name.replace('"', "'")) for name in result.edges.nodes]
     order = sorted(range(len(names)), key=lambda a: (result.tree[a], -result.flow[a], a))
     paths, lines, rank, before = result.paths, [], 0, ""
     for a in order:
@@ -225,6 +259,12 @@ def as_tree(result: Result) -> str:
     bits = f"{result.codelength.total:.9f}"
     head = [f"# gezhi {__version__}: {result.modules} modules, codelength {bits} bits", "# path flow name node_id"]
     return "\n".join([*head, *lines]) + "\n"
+
+
+def on_one_line(name: str) -> str:
+    """Backslashes, control characters and separators of lines as Python writes them."""
+    odd = {char for char in name if char == "\\" or (not char.isprintable() and char != " ")}
+    return "".join(char.encode("unicode_escape").decode() if char in odd else char for char in name) if odd else name
 
 
 FORMS = {".csv": as_csv, ".json": as_json, ".tree": as_tree}

@@ -27,15 +27,21 @@ STRENGTHS = (0.16, 0.3, 0.5, 0.8)  # opacity of links, weakest first
 
 @dataclass
 class Picture:
-    """What is drawn: nodes (or whole modules), links, and what each is called."""
+    """What is drawn: nodes (or whole modules), links, and what each is called.
+
+    `module` numbers the modules that share a colour: the outermost of a tree; `inner` those that lie together: the
+    innermost. `paths` lead from the outermost module to the innermost, for a whole module to the one around it.
+    """
 
     names: Sequence[str]
     flow: Floats
     module: Ints
+    inner: Ints
     source: Ints
     target: Ints
     weight: Floats
     titles: Sequence[str]
+    paths: Sequence[tuple[int, ...]]
     bubbles: bool = False
     left_out: int = 0
     place: Floats = field(init=False)
@@ -61,12 +67,13 @@ def page(result: Result) -> str:
         "width": f"{WIDTH:g}",
         "height": f"{HEIGHT:g}",
         "hulls": hulls(picture, colour),
+        "outlines": outlines(picture, colour),
         "links": links(picture, colour),
         "nodes": nodes(picture, colour),
         "names": names(picture),
         "numbers": numbers(result, picture),
         "rows": rows(result, picture, colour),
-        "more": max(0, result.modules - min(MOST_ROWS, len(colour))),
+        "more": len(listed_modules(result)[MOST_ROWS:]),
     }
     return environment.get_template("communities.html.j2").render(content)
 
@@ -89,7 +96,8 @@ def of_nodes(result: Result) -> Picture:
     titles = [
         f"{name}: module {paths[a]}, {100 * result.flow[a]:.2g} % of the flow" for a, name in enumerate(edges.nodes)
     ]
-    return strongest(Picture(edges.nodes, result.flow, result.labels, source, target, weight, titles))
+    top = np.array([path[0] for path in result.tree])
+    return strongest(Picture(edges.nodes, result.flow, top, result.labels, source, target, weight, titles, result.tree))
 
 
 def of_modules(result: Result) -> Picture:
@@ -103,7 +111,12 @@ def of_modules(result: Result) -> Picture:
     source, target, weight = merged(a[both], b[both], result.edges.weight[both], len(kept))
     names = result.names
     titles = [f"module {names[i]}: {size[i]} nodes, {100 * flow[i]:.2g} % of the flow" for i in kept]
-    shown = Picture([names[i] for i in kept], flow[kept], np.arange(len(kept)), source, target, weight, titles, True)
+    tree = dict(zip(result.labels.tolist(), result.tree, strict=True))
+    paths = [tree[i][:-1] for i in kept.tolist()]
+    flat = not any(paths)
+    top = np.arange(len(kept)) if flat else np.unique([tree[i][0] for i in kept.tolist()], return_inverse=True)[1]
+    each = np.arange(len(kept))
+    shown = Picture([names[i] for i in kept], flow[kept], top, each, source, target, weight, titles, paths, True)
     shown.left_out = len(flow) - len(kept)
     return strongest(shown)
 
@@ -125,7 +138,7 @@ def placed(picture: Picture) -> None:
     n = len(picture.names)
     share = picture.flow / max(float(picture.flow.max(initial=0)), 1e-12)
     place, radius = positions(
-        n, picture.source, picture.target, picture.weight, picture.module, np.clip(np.sqrt(share), 0.25, 1)
+        n, picture.source, picture.target, picture.weight, picture.inner, np.clip(np.sqrt(share), 0.25, 1)
     )
     low, high = (place - radius[:, None]).min(axis=0), (place + radius[:, None]).max(axis=0)
     room = np.array([WIDTH - 2 * EDGE, HEIGHT - 2 * EDGE])
@@ -153,18 +166,52 @@ def colours(picture: Picture) -> list[int]:
 
 
 def hulls(picture: Picture, colour: list[int]) -> list[dict[str, Any]]:
-    """A soft outline around the nodes of each module."""
+    """A soft surface under the nodes of each innermost module."""
+    inner: dict[tuple[int, ...], list[int]] = {}
+    for a, path in enumerate(() if picture.bubbles else picture.paths):
+        inner.setdefault(path, []).append(a)
     found = []
-    for i in range(int(picture.module.max()) + 1):
-        members = picture.place[picture.module == i]
-        if picture.bubbles or len(members) < 3:
-            continue
-        try:
-            outline = members[ConvexHull(members).vertices]
-        except QhullError:  # all on a line
-            continue
-        found.append({"colour": colour[i], "points": " ".join(f"{x:.1f},{y:.1f}" for x, y in outline)})
+    for members in inner.values():
+        points = surrounding(picture.place[members], np.zeros(len(members))) if len(members) > 2 else None
+        if points is not None:
+            found.append({"colour": colour[picture.module[members[0]]], "points": written(points)})
     return found
+
+
+def outlines(picture: Picture, colour: list[int]) -> list[dict[str, Any]]:
+    """A line around each module that holds modules, wider around more levels; each with its path at its top."""
+    holding: dict[tuple[int, ...], list[int]] = {}
+    for a, path in enumerate(picture.paths):
+        for level in range(1, len(path) + picture.bubbles):
+            holding.setdefault(path[:level], []).append(a)
+    deepest = max(map(len, holding), default=0)
+    found = []
+    for path, members in sorted(holding.items()):
+        away = picture.radius[members] + 9 * (deepest - len(path) + 1) + (12 if not picture.bubbles else 0)
+        points = surrounding(picture.place[members], away)
+        if points is not None:
+            x, y = points[points[:, 1].argmin()]
+            at = {"x": f"{min(max(x, 14), WIDTH - 14):.1f}", "y": f"{max(y - 6, 34):.1f}"}
+            text = ":".join(str(number + 1) for number in path)
+            level = min(len(path), 3)
+            found.append({"colour": colour[picture.module[members[0]]], "points": written(points), "level": level,
+                          "text": text, **at})  # fmt: skip
+    return found
+
+
+def surrounding(place: Floats, away: Floats) -> Floats | None:
+    """Corners of the smallest convex shape around discs; None where it has no surface."""
+    turn = np.linspace(0, 2 * np.pi, 16, endpoint=False)
+    ring = np.stack([np.cos(turn), np.sin(turn)], axis=1)
+    points = (place[:, None] + away[:, None, None] * ring).reshape(-1, 2)
+    try:
+        return np.asarray(points[ConvexHull(points).vertices])
+    except QhullError:  # all on a line
+        return None
+
+
+def written(points: Floats) -> str:
+    return " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
 
 
 def links(picture: Picture, colour: list[int]) -> list[dict[str, Any]]:
@@ -210,13 +257,20 @@ def crowded(picture: Picture) -> bool:
 
 
 def numbers(result: Result, picture: Picture) -> list[dict[str, Any]]:
-    """The path of each module at its middle, where names are too many or colours too few to tell modules apart."""
-    if picture.bubbles or (not crowded(picture) and result.modules <= COLOURS):
+    """The path of each innermost module at its middle, where names are too many or colours too few to tell modules
+    apart; the ten largest also, and then only, on narrow screens, on which names cannot be read."""
+    if picture.bubbles:
         return []
+    flat = max(map(len, result.tree)) == 1
+    wide = crowded(picture) or (flat and result.modules > COLOURS)
+    largest = set(np.argsort(-np.bincount(picture.inner, weights=picture.flow), kind="stable")[:COLOURS].tolist())
     found = []
     for i, path in enumerate(result.names):
-        x, y = np.median(picture.place[picture.module == i], axis=0)
-        found.append({"x": f"{x:.1f}", "y": f"{y + 6:.1f}", "text": path})
+        narrow = flat and i in largest  # the lines of a tree have numbers of their own
+        if wide or narrow:
+            x, y = np.median(picture.place[picture.inner == i], axis=0)
+            kind = "number" if wide and narrow else "number wide" if wide else "narrow"
+            found.append({"x": f"{x:.1f}", "y": f"{y + 6:.1f}", "text": path, "kind": kind})
     return found
 
 
@@ -257,22 +311,36 @@ def overlap(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
+def listed_modules(result: Result) -> list[tuple[int, ...]]:
+    """Every module of the tree, each before those inside it; of two beside each other, that of larger flow first."""
+    return sorted({path[:level] for path in set(result.tree) for level in range(1, len(path) + 1)})
+
+
 def rows(result: Result, picture: Picture, colour: list[int]) -> list[dict[str, Any]]:
-    """The legend: the modules of largest flow, their size, their flow, and their nodes of largest flow."""
-    flow, size = np.bincount(result.labels, weights=result.flow), np.bincount(result.labels)
-    shown = dict(zip(picture.names, picture.module.tolist(), strict=True)) if picture.bubbles else None
-    paths, found = result.names, []
-    for i in np.argsort(-flow, kind="stable")[: min(MOST_ROWS, len(colour))]:
-        members = np.flatnonzero(result.labels == i)
-        first = members[np.argsort(-result.flow[members], kind="stable")[:4]]
-        place = int(i) if shown is None else shown[paths[i]]
-        found.append(
-            {
-                "path": paths[i],
-                "colour": colour[place],
-                "size": int(size[i]),
-                "flow": f"{100 * flow[i]:.1f}",
-                "names": ", ".join(result.edges.nodes[a] for a in first) + (", …" if len(members) > 4 else ""),
-            }
-        )
-    return found
+    """The legend: the modules, outermost first, their size, their flow, and their nodes of largest flow."""
+    tops = {picture.paths[a][0] if picture.paths[a] else a: int(i) for a, i in enumerate(picture.module)}
+    colour_of = {top: colour[i] for top, i in tops.items()}
+    kept = listed_modules(result)[:MOST_ROWS]
+    members: dict[tuple[int, ...], list[int]] = {path: [] for path in kept}
+    for a, path in enumerate(result.tree):
+        for level in range(1, len(path) + 1):
+            if path[:level] in members:
+                members[path[:level]].append(a)
+    inner = {path[:-1] for path in set(result.tree)}
+    return [
+        {
+            "path": ":".join(str(number + 1) for number in path),
+            "colour": colour_of.get(path[0]),
+            "depth": len(path) - 1,
+            "size": len(inside),
+            "flow": f"{100 * float(result.flow[inside].sum()):.1f}",
+            "names": "" if path in inner else busiest(result, np.array(inside)),
+        }
+        for path, inside in members.items()
+    ]
+
+
+def busiest(result: Result, members: Ints) -> str:
+    """Names of the four nodes of largest flow."""
+    first = members[np.argsort(-result.flow[members], kind="stable")[:4]]
+    return ", ".join(result.edges.nodes[a] for a in first) + (", …" if len(members) > 4 else "")

@@ -1,7 +1,9 @@
 """Where data come from: one loader a data kind, one table of offline sources."""
 
+from gezhi.data.encoding import encoder as encoder
 from gezhi.data.errors import DataError as DataError
 from gezhi.data.errors import DataUnavailable as DataUnavailable
+from gezhi.data.errors import DataWarning as DataWarning
 from gezhi.data.kinds import KINDS as KINDS
 from gezhi.data.kinds import Edges as Edges
 from gezhi.data.kinds import Features as Features

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,16 @@ Codes = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """A table of numbers with one label a row.
+    """A table of numbers and categories with one label a row.
 
     Attributes:
-        X: (rows, columns), finite.
+        X: (rows, columns), finite but for NaN where a value is missing; a column of categories holds their codes,
+            which are names and no measures: `encoder` turns them into columns of 0 and 1, inside each split.
         y: class code of each row, an index into `classes`.
         classes: names, in the order of their numbers where all are numbers, else alphabetical.
         columns: names of the columns of `X`.
         name: what reports call the set.
+        categories: of each column of `X` that holds codes, by its position, the names that they stand for.
     """
 
     X: Floats
@@ -32,11 +35,17 @@ class Features:
     classes: tuple[str, ...]
     columns: tuple[str, ...]
     name: str
+    categories: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_same_length(X=len(self.X), y=len(self.y))
         check_same_length(columns=len(self.columns), X_columns=self.X.shape[1])
         check_codes("y", self.y, len(self.classes))
+
+    @property
+    def plain(self) -> bool:
+        """Whether `X` can be used as it is: no value is missing and no column holds codes."""
+        return not self.categories and bool(np.isfinite(self.X).all())
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,8 +110,9 @@ class Images:
 class Edges:
     """A graph as a list of edges: `source` and `target` are indices into `nodes`.
 
-    Repeated edges and self-loops stay as the file has them; an undirected edge stands once. `groups` is the known
-    community of each node, where the source of the data gives one.
+    Repeated edges and self-loops stay as the file has them. An undirected edge stands once; in a graph that is
+    directed, because other edges of its file are, it stands twice, once each way. `nodes` are names; two nodes may
+    have the same. `groups` is the known community of each node, where the source of the data gives one.
     """
 
     source: Codes
@@ -164,11 +174,13 @@ KINDS: dict[str, Kind] = {
     "features": Kind(
         Features,
         (".csv", ".tsv", ".parquet"),
-        "a table of numbers under column names; the label is the last column or the one named",
+        "a table of numbers and categories; the label is the last column or the one named",
     ),
-    "pairs": Kind(Pairs, (".tsv",), "three columns between tabs: text, text, score"),
+    "pairs": Kind(Pairs, (".tsv", ".csv"), "text, text and score on each line, between tabs (.tsv) or commas (.csv)"),
     "texts": Kind(Texts, (".txt",), "one text a line"),
-    "labelled texts": Kind(LabelledTexts, (".tsv",), "two columns between tabs: text, label"),
+    "labelled texts": Kind(
+        LabelledTexts, (".tsv", ".csv"), "text and label on each line, between tabs (.tsv) or commas (.csv)"
+    ),
     "images": Kind(
         Images,
         (".npz", ".gz", ".idx", "-ubyte"),
@@ -176,7 +188,9 @@ KINDS: dict[str, Kind] = {
         folders=True,
     ),
     "edges": Kind(
-        Edges, (".csv", ".tsv", ".graphml", ".net"), "source, target and perhaps weight, or GraphML, or Pajek"
+        Edges,
+        (".csv", ".tsv", ".txt", ".edges", ".edgelist", ".ncol", ".graphml", ".gexf", ".gml", ".net"),
+        "a table of source, target and perhaps weight, GraphML, GEXF, GML or Pajek",
     ),
     "probabilities": Kind(
         Probabilities, (".npz",), "an npz with `reference`, `reference_labels`, `test` and `test_labels`"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from gezhi.data.errors import fault, listed, shown
@@ -14,13 +14,19 @@ MAX_BYTES = 2 * 2**30  # of a file, and of what is unpacked from it
 
 def check_file(path: Path) -> None:
     """Raise DataError unless `path` is a file that holds something, and no more than the limit."""
-    if not path.is_file():
-        found = "a folder" if path.is_dir() else "no such file"
-        raise fault(path, found, "a file", "Check the path.")
+    check_regular(path)
     size = path.stat().st_size
     if size == 0:
         raise fault(path, "an empty file", "data", "Check how it was written.")
     check_size(path, size)
+
+
+def check_regular(path: Path) -> None:
+    """Raise DataError unless `path` is a file: a pipe or a device may never end."""
+    if not path.is_file():
+        special = path.exists() and not path.is_dir()
+        found = "a pipe or a device" if special else "a folder" if path.is_dir() else "no such file"
+        raise fault(path, found, "a file", "Copy its content into a file." if special else "Check the path.")
 
 
 def check_size(path: Path, size: int, what: str = "") -> None:
@@ -44,9 +50,13 @@ def lines(path: Path) -> Iterator[str]:
             yield text.removeprefix("\ufeff") if number == 1 else text
 
 
-def records(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Records of a CSV with the line each ends on; empty lines are skipped."""
-    reader = csv.reader(lines(path), delimiter=delimiter, strict=True)
+def records(path: Path, delimiter: str, rows: Iterable[str] | None = None) -> Iterator[tuple[int, list[str]]]:
+    """Records of a CSV with the line each ends on; empty lines are skipped.
+
+    `rows` are the file's lines, where the caller looks at them first: it must hand on one for each line of the file.
+    """
+    reader = csv.reader(lines(path) if rows is None else rows, delimiter=delimiter, strict=True,
+                        skipinitialspace=delimiter == " ")  # fmt: skip
     while True:
         try:
             cells = next(reader)
@@ -59,20 +69,6 @@ def records(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
             yield reader.line_num, cells
 
 
-def tab_separated(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, list[str]]]:
-    """Cells between tabs, without quoting, and their line; empty lines are skipped, empty cells refused."""
-    for number, line in enumerate(lines(path), 1):
-        if not line.strip():
-            continue
-        cells = line.rstrip("\r\n").split("\t")
-        check_width(path, number, len(cells), columns)
-        for position, cell in enumerate(cells, 1):
-            if not cell.strip():
-                at = f"line {number}, column {position}"
-                raise fault(path, "an empty cell", f"a {columns[position - 1]}", "Fill it or drop the line.", at=at)
-        yield number, cells
-
-
 def check_width(path: Path, line: int, width: int, columns: tuple[str, ...]) -> None:
     """Raise DataError unless a record has as many cells as there are columns."""
     if width != len(columns):
@@ -83,7 +79,9 @@ def check_width(path: Path, line: int, width: int, columns: tuple[str, ...]) -> 
 
 
 def as_number(cell: str) -> float | None:
-    """The cell as a float, None where Python reads none."""
+    """The cell as a float, None where it is none; digits of other scripts and `1_000` are text."""
+    if "_" in cell or not cell.isascii():
+        return None
     try:
         return float(cell)
     except ValueError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import math
+import warnings
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gezhi._checks import require
-from gezhi.data.errors import fault
-from gezhi.data.formats.arrays import read_npz, whole_labels
-from gezhi.data.formats.files import check_file, check_size
-from gezhi.data.kinds import Codes, Images
+from gezhi.data.errors import DataError, fault, said
+from gezhi.data.formats.arrays import class_labels, read_npz
+from gezhi.data.formats.files import check_file, check_regular, check_size
+from gezhi.data.kinds import Images
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp")
 DECODERS = ("PNG", "JPEG", "BMP")  # Pillow guesses from the content; nothing else is to be decoded
@@ -31,17 +32,17 @@ def load_images(path: Path) -> Images:
 
 def read_images_npz(path: Path) -> Images:
     """`images` (rows, height, width) or (rows, height, width, channels), and perhaps `labels`."""
-    arrays = read_npz(path, ("images",), ("labels",))
+    arrays = read_npz(path, ("images",), ("labels",), ("labels",))
     images = arrays["images"]
-    if images.ndim not in (3, 4) or len(images) == 0:
-        expected = "(rows, height, width) or (rows, height, width, channels), at least one row"
+    if images.ndim not in (3, 4) or 0 in images.shape:
+        expected = "(rows, height, width) or (rows, height, width, channels), at least one row and pixel"
         raise fault(path, f"shape {images.shape} in 'images'", expected)
     if images.dtype.kind == "f" and not np.isfinite(images).all():
         row = np.argwhere(~np.isfinite(images))[0][0]
         raise fault(path, "NaN or infinity", "finite pixels", "Drop the picture.", at=f"array 'images', row {row + 1}")
     if "labels" not in arrays:
         return Images(images, None, (), path.stem)
-    return Images(images, *classified(whole_labels(path, "labels", arrays["labels"], len(images))), path.stem)
+    return Images(images, *class_labels(path, "labels", arrays["labels"], len(images)), path.stem)
 
 
 def read_idx_pair(path: Path) -> Images:
@@ -50,8 +51,8 @@ def read_idx_pair(path: Path) -> Images:
     beside = path.with_name(path.name.replace("images-idx3", "labels-idx1"))
     if beside == path or not beside.is_file():
         return Images(images, None, (), path.name.split(".")[0])
-    labels = whole_labels(beside, "labels", read_idx(beside, 1), len(images))
-    return Images(images, *classified(labels), path.name.split(".")[0])
+    labels = class_labels(beside, "labels", read_idx(beside, 1), len(images))
+    return Images(images, *labels, path.name.split(".")[0])
 
 
 def read_idx(path: Path, axes: int) -> NDArray[np.uint8]:
@@ -80,12 +81,6 @@ def idx_array(path: Path, file: BinaryIO | gzip.GzipFile, axes: int) -> NDArray[
     return np.frombuffer(data, np.uint8).reshape(shape).copy()  # writable, as torch wants it
 
 
-def classified(labels: Codes) -> tuple[Codes, tuple[str, ...]]:
-    """Codes and class names of whole labels."""
-    values, codes = np.unique(labels, return_inverse=True)
-    return codes.astype(np.int64), tuple(map(str, values.tolist()))
-
-
 def read_folder(path: Path) -> Images:
     """PNG, JPEG or BMP of one size and colour, one folder a class; grey ones have no channel axis."""
     classes = tuple(sorted(entry.name for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith(".")))
@@ -108,8 +103,10 @@ def pictures(folder: Path) -> Iterator[Path]:
 def decoded(file: Path, shape: tuple[int, ...] | None, count: int) -> NDArray[Any]:
     """One picture as (height, width) or (height, width, 3), of the first one's shape; its size is checked first."""
     pillow = require("PIL.Image", "lab")
+    check_regular(file)
     try:
-        with pillow.open(file, formats=DECODERS) as picture:
+        with warnings.catch_warnings(), pillow.open(file, formats=DECODERS) as picture:
+            warnings.simplefilter("ignore")  # of odd but readable files, and of large ones, whose size is checked here
             mode = "L" if picture.mode in ("1", "L") else "RGB"
             if picture.mode.startswith(("I", "F")):
                 raise fault(file, f"pixels of type {picture.mode}", "8 bits a channel", "Convert it.")
@@ -118,5 +115,9 @@ def decoded(file: Path, shape: tuple[int, ...] | None, count: int) -> NDArray[An
             if shape is not None and found != shape:
                 raise fault(file, f"shape {found}", f"{shape}, as the first picture", "Resize or convert it.")
             return np.asarray(picture.convert(mode))
-    except (OSError, SyntaxError, pillow.DecompressionBombError) as error:
-        raise fault(file, f"a picture that cannot be read ({error})", "PNG, JPEG or BMP", "Convert it.") from None
+    except DataError:
+        raise
+    except Exception as error:  # a damaged picture raises whatever its bytes lead to
+        raise fault(
+            file, f"a picture that cannot be read ({said(error)})", ", ".join(DECODERS), "Convert it."
+        ) from None
