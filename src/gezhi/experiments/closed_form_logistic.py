@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 
 from gezhi.classification.closed_form_logistic import ClosedFormLogisticRegression
 from gezhi.data import Features
-from gezhi.experiments.setups.tables import Floats, by_row, digits, split
+from gezhi.experiments.setups.tables import Floats, by_row, digits, numbers, split
 from gezhi.experiments.setups.texts import encoded
 from gezhi.experiments.setups.train import fit
 from gezhi.lab import YOUR_DATA, Dots, Experiment, Study, better, every, lower, ratio, same, two_thirds
@@ -98,7 +98,7 @@ def accuracy(fit: Callable[..., Predict], case: Split | Features, seed: int, siz
     """Whether each row of the test set is told right, and how many of the training rows are."""
     case = table(case) if isinstance(case, Features) else case
     train, test = case.draw(seed, size.rows)
-    X, y = case.data.X, case.data.y
+    X, y = numbers(case.data, train), case.data.y
     predict = fit(X[train], y[train], size.steps)
     right = by_row(len(y), test, predict(X[test]) == y[test])
     return {"accuracy": right, "training accuracy": (predict(X[train]) == y[train]).mean()}

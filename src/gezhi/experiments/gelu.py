@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from gezhi.data import Features, Texts, read
 from gezhi.experiments.setups.bytes import Block, ByteModel, Training, guesses, split_bytes, windows
 from gezhi.experiments.setups.bytes import train as train_bytes
-from gezhi.experiments.setups.tables import split
+from gezhi.experiments.setups.tables import numbers, split
 from gezhi.experiments.setups.train import fit
 from gezhi.lab import Dots, Experiment, Profile, Study, every, inside, ratio, same, two_thirds
 from gezhi.nn.gelu import GELU, error_profile, fit_gelu_approximation, gelu_erf, gelu_sigmoid, gelu_tanh
@@ -186,9 +186,10 @@ class TableSize:
 def table_model(form: GELUVariant, data: Features, seed: int, steps: int) -> tuple[nn.Sequential, Tensor, Tensor]:
     """A trained perceptron with its test rows. Noise of half a standard deviation makes some of them hard to tell."""
     torch.manual_seed(seed)
-    X, y = torch.from_numpy(data.X).float(), torch.from_numpy(data.y)
-    X = (X - X.mean(0)) / X.std(0).clamp(min=1e-6)
-    train, test = map(torch.from_numpy, split(data.y, seed, 0.55))
+    rows, rest = split(data.y, seed, 0.55)
+    X, y = torch.from_numpy(numbers(data, rows)).float(), torch.from_numpy(data.y)
+    X = (X - X[rows].mean(0)) / X[rows].std(0).clamp(min=1e-6)
+    train, test = torch.from_numpy(rows), torch.from_numpy(rest)
     hidden = [nn.Linear(X.shape[1], 128), GELU(form), nn.Linear(128, 128), GELU(form)]
     model = nn.Sequential(*hidden, nn.Linear(128, len(data.classes)))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from torch.nn.functional import normalize
 
 from gezhi._checks import invalid
 from gezhi.data import Features
-from gezhi.experiments.setups.tables import by_row, digits, split, turned_digits
+from gezhi.experiments.setups.tables import by_row, digits, numbers, split, turned_digits
 from gezhi.experiments.setups.train import fit
 from gezhi.lab import YOUR_DATA, Dots, Experiment, Study, at, better, lower, two_thirds
 from gezhi.losses.margin_softmax import MarginSoftmaxLoss, additive_angle, additive_cosine
@@ -33,7 +32,7 @@ class Task:
     `new` classes are held out of training and make the test; 0: rows of all classes are trained on and others tested.
     """
 
-    X: Tensor
+    X: Tensor | Features  # of a user's table the columns wait for the training rows
     y: Labels
     picture: Labels
     new: int = 0
@@ -46,6 +45,14 @@ class Task:
             held = np.random.default_rng(seed).permutation(self.y.max() + 1)[: self.new]
             train, test = np.flatnonzero(~np.isin(self.y, held)), np.flatnonzero(np.isin(self.y, held))
         return train, np.random.default_rng(seed).permutation(test)[:LARGEST_TEST]
+
+    def rows(self, train: Labels) -> Tensor:
+        """The columns as numbers; a user's that leave [0, 1] are standardised, since they have units."""
+        if isinstance(self.X, Tensor):
+            return self.X
+        X = torch.from_numpy(numbers(self.X, train)).float()
+        unit = (X.min(0).values >= 0) & (X.max(0).values <= 1)
+        return torch.where(unit, X, (X - X[train].mean(0)) / X[train].std(0).clamp(min=1e-6))
 
 
 def of_digits(new: int = 0, train_size: float = 0.55) -> Task:
@@ -60,11 +67,7 @@ def of_turned_digits() -> Task:
 
 
 def of_table(data: Features, new: int = 0) -> Task:
-    """A user's table; columns that leave [0, 1] are standardised, since they have units."""
-    X = torch.from_numpy(data.X).float()
-    unit = (X.min(0).values >= 0) & (X.max(0).values <= 1)
-    X = torch.where(unit, X, (X - X.mean(0)) / X.std(0).clamp(min=1e-6))
-    return Task(X, data.y, np.arange(len(data.y)), new)
+    return Task(data, data.y, np.arange(len(data.y)), new)
 
 
 def trained_model(margin: Margin, X: Tensor, y: Tensor, steps: int) -> tuple[nn.Module, MarginSoftmaxLoss]:
@@ -105,11 +108,11 @@ def on_task(margin: Margin, task: Task | Features, seed: int, steps: int) -> Map
     """How well test rows find each other; where their classes were trained, whether they are classified right."""
     task = of_table(task) if isinstance(task, Features) else task
     train, test = task.draw(seed)
-    y = torch.from_numpy(task.y)
-    model, head = trained_model(margin, task.X[train], y[train], steps)
-    found = retrieval(model(task.X[test]), y[test])
-    found["accuracy"] = (head.logits(model(task.X[test])).argmax(-1) == y[test]).double()
-    fitted = head.logits(model(task.X[train])).argmax(-1) == y[train]
+    X, y = task.rows(train), torch.from_numpy(task.y)
+    model, head = trained_model(margin, X[train], y[train], steps)
+    found = retrieval(model(X[test]), y[test])
+    found["accuracy"] = (head.logits(model(X[test])).argmax(-1) == y[test]).double()
+    fitted = head.logits(model(X[train])).argmax(-1) == y[train]
     rows = int(task.picture.max()) + 1
     # a picture stands once, however often it was turned
     return {
@@ -129,12 +132,7 @@ def on_new_classes(margin: Margin, data: Features, seed: int, steps: int) -> Map
     new = max(2, len(data.classes) // 3)
     if len(data.classes) - new < 2:
         raise invalid("classes", "be 4 at least, half of them to be held out", len(data.classes))
-    return on_task(margin, _kept(data, new), seed, steps)
-
-
-@lru_cache(maxsize=1)
-def _kept(data: Features, new: int) -> Task:
-    return of_table(data, new)
+    return on_task(margin, of_table(data, new), seed, steps)
 
 
 PLAIN, AM2, AM, ARC = "no margin", "cosine − 0.2", "cosine − 0.35", "angle + 0.3"

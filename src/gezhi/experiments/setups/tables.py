@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.model_selection import train_test_split
 
-from gezhi.data import Features, read
+from gezhi.data import Features, encoder, read
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
@@ -29,6 +29,13 @@ def turned_digits(turns: int) -> tuple[Floats, Rows, Rows]:
     X = np.concatenate([np.rot90(pictures, turn, (1, 2)).reshape(-1, 64) for turn in range(turns)])
     y = np.concatenate([data.y + 10 * turn for turn in range(turns)])
     return X, y, np.tile(np.arange(len(data.y)), turns)
+
+
+def numbers(data: Features, train: Rows) -> Floats:
+    """Every row as numbers: gaps are filled and categories encoded as the training rows have them."""
+    if data.plain:
+        return data.X
+    return np.asarray(encoder(data).fit(data.X[train]).transform(data.X), dtype=float)
 
 
 def split(y: Rows, seed: int, train_size: float) -> tuple[Rows, Rows]:
