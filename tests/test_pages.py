@@ -16,7 +16,18 @@ from gezhi.lab.study import Experiment, load_experiment
 STEMS = sorted(_catalogue.methods())
 BY_STEM = pytest.mark.parametrize("stem", STEMS)
 MOST_CHARACTERS = 160  # of a thesis, and of the sentence that answers it
-KEPT = {"softmax", "log", "cos", "max", "exp", "relu", "sin", "tanh", "erf", "lbfgs"}  # names and symbols in any language
+KEPT = {
+    "softmax",
+    "log",
+    "cos",
+    "max",
+    "exp",
+    "relu",
+    "sin",
+    "tanh",
+    "erf",
+    "lbfgs",
+}  # names and symbols in any language
 NUMBER = re.compile(r"(?<![\w.])[+−-]?\d[\d \u00a0]*(?:\.\d+)?(?:e[+-]?\d+)?")
 
 
@@ -36,7 +47,9 @@ def test_every_claim_has_its_sentence_in_both_languages_and_no_sentence_is_left_
     for found in both(stem):
         assert sorted(found.claims.sentences) == sorted(asked)
     en, zh = (found.claims for found in both(stem))
-    assert [(s.id, s.by, s.thesis) for s in en.sentences.values()] == [(s.id, s.by, s.thesis) for s in zh.sentences.values()]
+    assert [(s.id, s.by, s.thesis) for s in en.sentences.values()] == [
+        (s.id, s.by, s.thesis) for s in zh.sentences.values()
+    ]
     for sentence in en.sentences.values():
         assert sentence.text.endswith("."), sentence.id
         assert sentence.criterion.startswith("Holds if "), sentence.id
@@ -61,12 +74,16 @@ def test_every_margin_stands_in_the_criterion(stem):
     for found in both(stem):
         for name, asked in tests_of(experiment).items():
             sentence = found.claims.sentences[name]
-            numbers = {abs(float(re.sub(r"[ \u00a0]", "", n).replace("−", "-"))) for n in NUMBER.findall(sentence.criterion)}
+            numbers = {
+                abs(float(re.sub(r"[ \u00a0]", "", n).replace("−", "-"))) for n in NUMBER.findall(sentence.criterion)
+            }
             for test in asked:
                 percent = experiment.units.get(test.number.metric) == "%" and test.number.how in ("value", "difference")
                 for margin in test.margins:
                     shown = abs(margin) * (100 if percent else 1)
-                    assert any(math.isclose(shown, n, rel_tol=1e-9) for n in numbers), f"{name}: {shown:g} in {sentence.criterion}"
+                    assert any(math.isclose(shown, n, rel_tol=1e-9) for n in numbers), (
+                        f"{name}: {shown:g} in {sentence.criterion}"
+                    )
 
 
 @BY_STEM

@@ -106,8 +106,8 @@ def test_unknown_names_list_the_known():
 
 def test_without_a_choice_the_cache_is_the_users(monkeypatch):
     monkeypatch.delenv("GEZHI_DATA")
-    assert "gezhi" in cache.home().parts
-    assert cache.home().is_absolute()
+    assert "gezhi" in cache.cache_folder().parts
+    assert cache.cache_folder().is_absolute()
 
 
 def test_importing_data_loads_no_heavy_module():

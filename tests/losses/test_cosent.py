@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 from contract import Sample
+from gezhi.experiments._cosent import by_matrix
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gezhi.data import DataUnavailable, Pairs, read
 from gezhi.experiments import _digit_pairs, _text_pairs
-from gezhi.experiments._cosent import by_matrix
 from gezhi.experiments.cosent import TEXT_ARMS
 from gezhi.losses import CoSENTLoss, NoRankedPairWarning, cosent_loss, optimal_threshold
 

@@ -7,11 +7,11 @@ import math
 import pytest
 import torch
 from contract import Sample
+from gezhi.experiments._gelu import Swap, TableSize, TextSize, answers, scores, swapped_in_table, swapped_in_text
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gezhi.data import read
-from gezhi.experiments._gelu import Swap, TableSize, TextSize, answers, scores, swapped_in_table, swapped_in_text
 from gezhi.nn import (
     GELU,
     HF_GELU_NAMES,

@@ -111,7 +111,7 @@ class Result:
 
 def run_and_print(request: Request, as_json: bool) -> None:
     """Read, search, write what was asked for; the table goes to standard output where no file is named."""
-    from gezhi.cli.app import echo_json
+    from gezhi.cli.output import echo_json
 
     request.check()
     result = searched(read(request), request)

@@ -18,10 +18,11 @@ from gezhi.cli.output import console, echo_json, note
 from gezhi.cli.phrases import in_language
 from gezhi.cli.reporting import REPORT
 from gezhi.cli.verdicts import print_record
+from gezhi.data import KINDS
 from gezhi.lab.cells import Data
 from gezhi.lab.conduct import conduct
 from gezhi.lab.record import Words
-from gezhi.lab.run import Event, Outcome, Plan
+from gezhi.lab.run import Event, Outcome, Plan, kind_fits
 from gezhi.lab.study import load_experiment
 
 PLANNING, MEASURING = Words(en="planning", zh="规划"), Words(en="measuring", zh="测量")
@@ -57,11 +58,9 @@ def data_of(asked: Run) -> Data | None:
 
 def kinds_of(data: Data, plan: Plan) -> frozenset[str]:
     """Kinds as which the studies can read the file; ValueError, before the run, where no study can, with its fault."""
-    wanted = {s.accepts for stem in plan.stems for s in load_experiment(stem).studies if s.accepts}
     fitting = sorted({str(study.accepts) for stem in plan.stems for study in plan.studies(stem)})
     if not fitting:
-        takes = ", ".join(sorted(wanted)) or "no data of yours"
-        raise invalid("--data", f"be of a kind that the method takes ({takes})", data.path)
+        raise not_taken(data, plan)
     found, faults = set(), []
     for kind in fitting:
         try:
@@ -72,6 +71,18 @@ def kinds_of(data: Data, plan: Plan) -> frozenset[str]:
     if not found:
         raise faults[0]
     return frozenset(found)
+
+
+def not_taken(data: Data, plan: Plan) -> Exception:
+    """Why no study takes the file: its kind, or the budget."""
+    studies = [s for stem in plan.stems for s in load_experiment(stem).studies if s.accepts]
+    budgets = sorted({b for s in studies if kind_fits(str(s.accepts), data.path) for b in s.sizes})
+    if budgets:
+        must = f"be a budget at which a study takes this file ({', '.join(budgets)})"
+        return invalid("--budget", must, plan.budget)
+    kinds = sorted({str(s.accepts) for s in studies})
+    takes = ", ".join(f"*{kind}* ({' '.join(KINDS[kind].endings)})" for kind in kinds) or "no data of yours"
+    return invalid("--data", f"be of a kind that the method takes: {takes}", data.path)
 
 
 def run_and_print(asked: Run, arguments: Sequence[str]) -> int:

@@ -8,7 +8,7 @@ from filelock import FileLock
 
 from gezhi._checks import invalid
 from gezhi.lab.pages import Lang
-from gezhi.lab.record import load, load_all, save, write_atomically
+from gezhi.lab.record import Measured, load, load_all, save, write_atomically
 from gezhi.lab.reference import reference_run
 from gezhi.lab.results import measured_of
 from gezhi.lab.run import Event, Outcome, Plan, check_folder, execute

@@ -21,7 +21,9 @@ class TeleportTo(StrEnum):
 class Communities:
     """Find the communities of a graph by the map equation (Infomap)."""
 
-    file: Annotated[str, typer.Argument(help="CSV or TSV (source, target, weight), GraphML, Pajek; - reads a table.")]
+    file: Annotated[
+        str, typer.Argument(help="A table of edges, GraphML, GEXF, GML, Pajek, a link list; - reads a table.")
+    ]
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help=".csv, .json or .tree; default: CSV on standard output.")
     ] = None
@@ -29,6 +31,10 @@ class Communities:
     directed: Annotated[
         bool | None,
         typer.Option("--directed/--undirected", help="Default: as the file says; a table is undirected."),
+    ] = None
+    header: Annotated[
+        bool | None,
+        typer.Option("--header/--no-header", help="Whether the first row names columns; default: seen."),
     ] = None
     weighted: Annotated[bool, typer.Option("--weighted/--unweighted", help="Whether weights count.")] = True
     tree: Annotated[bool, typer.Option("--tree/--two-level", help="Modules inside modules, or one level.")] = False
@@ -48,6 +54,7 @@ class Communities:
             output=self.output,
             plot=self.plot,
             directed=self.directed,
+            header=self.header,
             weighted=self.weighted,
             two_level=not self.tree,
             trials=self.trials,

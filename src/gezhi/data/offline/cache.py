@@ -17,7 +17,7 @@ from gezhi.data.offline.packages import Package
 SYSTEM = Path("/")
 
 
-def home() -> Path:
+def cache_folder() -> Path:
     """The cache: `GEZHI_DATA`, else the user's cache folder of the platform."""
     chosen = os.environ.get("GEZHI_DATA")
     return Path(chosen) if chosen else Path(require("platformdirs", "lab").user_cache_path("gezhi")) / "data"
@@ -25,7 +25,7 @@ def home() -> Path:
 
 def folder_for(package: Package) -> Path:
     """The package's folder in the cache, whether or not it is there."""
-    return home() / package.folder
+    return cache_folder() / package.folder
 
 
 def folder_with(package: Package) -> Path | None:

@@ -77,7 +77,7 @@ def summary(
     judged, number = Judged(study), Number(metric, arm, than, "value" if than is None else "difference")
     if any(metric not in study.levels.get(case, {}).get(name, {}) for name in number.arms):
         return None
-    means = [judged.mean(judged.values(case, name, metric)) for name in number.arms]
+    means = [judged.means(case, name, metric) for name in number.arms]
     values = means[0] if than is None else means[0] - means[1]
     kept = values[np.isfinite(values) & ((values > 0) | (not log))]
     if not kept.size:
