@@ -60,7 +60,13 @@ def test_planted_effects_are_seen(planted, claim, verdict, effect):
     assert planted.claims[claim].verdict == found.verdict == verdict
     assert found.estimate == pytest.approx(effect)
     np.testing.assert_allclose(found.interval, (effect - HALF, effect + HALF), atol=1e-9)
-    assert (found.case, found.test.n, found.test.over, found.test.unit, found.test.marks) == ("toy", 5, "seeds", "%", [])
+    assert (found.case, found.test.n, found.test.over, found.test.unit, found.test.marks) == (
+        "toy",
+        5,
+        "seeds",
+        "%",
+        [],
+    )
     assert found.test.seen == pytest.approx(HALF * (1 + stats.t.ppf(0.8, 4) / stats.t.ppf(0.975, 4)))
 
 
