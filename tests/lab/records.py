@@ -220,6 +220,7 @@ def many(methods: int) -> Record:
 
 # ---- their pages ------------------------------------------------------------------------------------------------------
 
+ALIASES = {"gains": ("TOY", "8728"), "speed": ("the speed",)}
 WINGS = {"gains": "nn", "splits": "losses", "speed": "theory", "unmeasured": "text", "pairs": "text", "further": "nn"}
 SHORT = {"gains": ("Yes: by three points.", "是：高三个百分点。"), "splits": ("Only with few rows.", "只在样本少时。"),
          "speed": ("Yes, five times.", ""), "pairs": ("It does.", "是。")}  # fmt: skip
@@ -318,7 +319,7 @@ def house(folder: Path) -> Iterator[Path]:
     (folder / "unmeasured.md").write_text("# Unmeasured\n\n## Question\n\nWhy?\n", encoding="utf-8")
     (folder / "names.zh.toml").write_text(NAMES, encoding="utf-8")
     known = tuple(
-        Method(stem, wing, "A toy.", f"The {stem}", f"玩具 {stem}", (), ("玩具也有文章:一个例子",), "", (), ("TOY", "8728") if stem == "gains" else ())
+        Method(stem, wing, "A toy.", f"The {stem}", f"玩具 {stem}", (), ("玩具也有文章:一个例子",), "", (), ALIASES.get(stem, ()))
         for stem, wing in WINGS.items()
     )  # fmt: skip
     with (

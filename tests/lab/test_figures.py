@@ -342,6 +342,16 @@ def test_a_run_without_data_of_the_study_is_left_out():
     assert figures_of(alone, 1) == []
 
 
+def test_a_claim_of_another_study_is_told_and_not_shaded():
+    spec = drawn(Dots("accuracy", "divided"))
+    measured = records.splits()
+    measured.studies[1].figures.append(spec)
+    (pair,) = pairs_of(record_of([measured]), None)
+    figure = figures_of(pair, 1)[1]
+    assert figure.finding.en == "Divided: “The new one is better by 1 point.”"
+    assert "Shaded" not in figure.caption.en
+
+
 def test_a_figure_of_claims_that_are_not_there_shades_nothing():
     found = records.levels("toy", 5, old={"loss": (2.0, 0.1)}, new={"loss": (1.0, 0.1)})
     measured = records.measured("toy", records.studied("s", found, {"a": lower("loss", "new", than="old", by=0.1)}))

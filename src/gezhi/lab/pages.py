@@ -23,7 +23,7 @@ THESIS = ("thesis", "论点")
 STAMP = re.compile(r"<!-- en:\w+ -->\n?")
 RESTS = re.compile(r"<!-- rests on: (.*?) -->\n?", re.S)
 DISPLAY = re.compile(r"\$\$(.+?)\$\$", re.S)
-BULLET = re.compile(r"^- `([^`]+)` ?[(（]([^)）]*)[)）] ?(.+?)(?:\n +(.+?))?(?=\n- |\n*\Z)", re.M | re.S)
+BULLET = re.compile(r"^- (?:`([^`]+)` ?)?(?:[(（]([^)）]*)[)）] ?)?(.*?)(?:\n +(.+?))?(?=\n- |\n*\Z)", re.M | re.S)
 MOST_WORDS = 60
 
 
@@ -136,18 +136,27 @@ def claims_of(text: str, lang: Lang) -> Claims:
         study, _, body = part.partition("\n")
         scope, _, _ = body.partition("\n- ")
         found.scopes[study.strip()] = "" if scope.lstrip().startswith("- ") else _flat(scope)
-        for claim, marks, sentence, criterion in BULLET.findall(body):
-            found.sentences[claim] = _sentence(claim, marks, sentence, criterion)
+        for bullet in BULLET.finditer(body):
+            sentence = _sentence(bullet)
+            if sentence.id in found.sentences:
+                raise invalid(f"claim {sentence.id!r}", "stand once on the page", "twice")
+            found.sentences[sentence.id] = sentence
     return found
 
 
-def _sentence(claim: str, marks: str, sentence: str, criterion: str) -> Sentence:
-    by, *rest = [mark.strip() for mark in re.split("[,，]", marks)]
+def _sentence(bullet: re.Match[str]) -> Sentence:
+    claim, marks, text, criterion = bullet.groups()
+    fix = "Write `- `id` (article, thesis) Sentence.`"
+    if claim is None:
+        raise invalid("a bullet under Claims", "begin with the claim's id in backticks", repr(bullet[0][:60]), fix)
+    by, *rest = [mark.strip() for mark in re.split("[,，]", marks or "")]
     english = {zh: en for en, zh in BY.items()} | {en: en for en in BY}
     if by not in english or any(mark not in THESIS for mark in rest):
         must = f"be one of {', '.join(BY)}, perhaps with 'thesis'"
-        raise invalid(f"marks of claim {claim!r}", must, repr(marks), "Write `- `id` (article, thesis) Sentence.`")
-    return Sentence(claim, english[by], bool(rest), _flat(sentence), _flat(criterion))
+        raise invalid(f"marks of claim {claim!r}", must, repr("none" if marks is None else marks), fix)
+    if not text.strip():
+        raise invalid(f"sentence of claim {claim!r}", "follow its marks", "nothing", fix)
+    return Sentence(claim, english[by], bool(rest), _flat(text), _flat(criterion or ""))
 
 
 def display_formulas(text: str) -> list[str]:

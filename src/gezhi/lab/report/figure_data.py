@@ -30,7 +30,9 @@ class Run:
 
     @property
     def claims(self) -> list[ClaimResult]:
-        return [claim for name in self.spec.claims if (claim := self.method.claim(name))]
+        """Those of this study, whose regions have a place here."""
+        own = [name for name in self.spec.claims if name in self.study.claims]
+        return [claim for name in own if (claim := self.method.claim(name))]
 
     def unit(self, metric: str) -> str:
         return self.method.measured.units.get(metric, "")

@@ -113,7 +113,8 @@ def subject(run: Run) -> Words:
 
 
 def _listed(run: Run, names: Sequence[str], many: Words) -> Words:
-    if len(names) > FEW:
+    """A few names that have no comma of their own, or how many there are."""
+    if len(names) > FEW or any("," in name for name in names):
         return text(f"{len(names)} {many.en}", f"{len(names)} {many.zh}")
     return joined(map(run.method.named, names), ", ", "、")
 

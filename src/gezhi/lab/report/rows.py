@@ -127,7 +127,7 @@ class ClaimRow:
     @property
     def names(self) -> Words:
         """The cases' names, where they are short."""
-        names = joined(case.name for case in self.cases)
+        names = joined((case.name for case in self.cases), "; ", "；")
         return names if len(names.en) <= FEW_NAMES else nothing()
 
 

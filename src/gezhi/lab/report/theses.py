@@ -39,12 +39,15 @@ class Thesis:
 
     @property
     def alias(self) -> str:
-        return alias(self.pair.stem)
+        """Other names of the method, but for those that its title says."""
+        title = self.pair.lead.title.en.casefold()
+        return ", ".join([name for name in aliases(self.pair.stem) if name.casefold() not in title][:MOST_ALIASES])
 
     @property
     def short_name(self) -> Words:
-        """The alias where there is one."""
-        return text(self.alias) if self.alias else self.pair.lead.title
+        """The first alias where it is shorter than the title."""
+        title = self.pair.lead.title
+        return next((text(name) for name in aliases(self.pair.stem) if len(name) < len(title.en)), title)
 
     @property
     def elsewhere(self) -> tuple[Words, ClaimRow] | None:
@@ -57,11 +60,10 @@ class Thesis:
         return None
 
 
-def alias(stem: str) -> str:
+def aliases(stem: str) -> list[str]:
     """The names under which a known method is looked for; numbers of articles are none."""
     known = _catalogue.methods().get(stem)
-    names = [name for name in known.aliases if not name.isdigit()] if known else []
-    return ", ".join(names[:MOST_ALIASES])
+    return [name for name in known.aliases if not name.isdigit()] if known else []
 
 
 @dataclass(frozen=True)
