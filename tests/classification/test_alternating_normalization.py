@@ -280,6 +280,7 @@ def test_metadata_is_routed():
         scaled = make_pipeline(StandardScaler(), GaussianNB().set_fit_request(sample_weight=True))
         scaled[0].set_fit_request(sample_weight=False)
         AlternatingNormalizer(scaled).fit(X, y, sample_weight=w)
+        AlternatingNormalizer(GaussianNB()).fit(X, y)
         with pytest.raises(UnsetMetadataPassedError, match="sample_weight"):
             AlternatingNormalizer(GaussianNB()).fit(X, y, sample_weight=w)
         model = AlternatingNormalizer(inner).set_fit_request(sample_weight=True).set_score_request(sample_weight=False)

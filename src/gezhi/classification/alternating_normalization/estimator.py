@@ -146,7 +146,7 @@ class AlternatingNormalizer(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         """What goes to the estimator's `fit` and to the splitter's `split`."""
         given = params if sample_weight is None else {**params, "sample_weight": sample_weight}
         if get_config()["enable_metadata_routing"]:
-            return process_routing(self, "fit", **given)
+            return process_routing(self, "fit", sample_weight=sample_weight, **params)
         if sample_weight is not None and not has_fit_parameter(self.estimator, "sample_weight"):
             raise invalid("estimator", "take sample_weight in fit", type(self.estimator).__name__,
                           "Route it: sklearn.set_config(enable_metadata_routing=True).", kind=TypeError)  # fmt: skip
