@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Hashable, Mapping
+from numbers import Integral, Real
 from types import ModuleType
 from typing import Any
 
@@ -31,17 +33,52 @@ def check_number(
     *,
     above: float = -math.inf,
     at_least: float = -math.inf,
-    below: float = math.inf,
+    below: float | None = None,
     at_most: float = math.inf,
     fix: str = "",
-) -> None:
-    """Raise unless `value` is a Python number within the bounds (NaN never is)."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
+) -> float:
+    """`value` as a Python number; raise unless it is one, NumPy's scalars included, within the bounds (NaN never is).
+
+    Infinity passes where no bound refuses it; `below=math.inf` asks for a finite number.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real):
         raise invalid(argument, "be a number", f"{value!r} ({type(value).__name__})", fix, kind=TypeError)
-    if not (value > above or above == -math.inf) or not (value < below or below == math.inf):
-        raise invalid(argument, f"lie strictly between {above:g} and {below:g}", value, fix)
-    if not at_least <= value <= at_most:
+    number = value if isinstance(value, int | float) else int(value) if isinstance(value, Integral) else float(value)
+    if not (number > above or above == -math.inf) or not (below is None or number < below):
+        raise invalid(
+            argument, f"lie strictly between {above:g} and {math.inf if below is None else below:g}", value, fix
+        )
+    if not at_least <= number <= at_most:
         raise invalid(argument, f"lie between {at_least:g} and {at_most:g}", value, fix)
+    return number
+
+
+def check_integer(
+    argument: str, value: Any, *, at_least: float = -math.inf, at_most: float = math.inf, fix: str = ""
+) -> int:
+    """`value` as a Python integer; raise unless it is one, NumPy's scalars included, within the bounds.
+
+    Example:
+        >>> check_integer("n_trials", 1.5)
+        Traceback (most recent call last):
+        TypeError: n_trials must be an integer: got 1.5 (float).
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise invalid(argument, "be an integer", f"{value!r} ({type(value).__name__})", fix, kind=TypeError)
+    check_number(argument, value, at_least=at_least, at_most=at_most, fix=fix)
+    return int(value)
+
+
+def entries_by_name(argument: str, value: Any) -> dict[Hashable, Any] | None:
+    """What a mapping or a pandas Series holds, by name; None for values without names. A name twice: ValueError."""
+    series = getattr(value, "ndim", 0) == 1 and hasattr(value, "index") and hasattr(value, "items")
+    if not isinstance(value, Mapping) and not series:
+        return None
+    named = dict(value.items())
+    if len(named) < len(value):
+        twice = next(name for name, count in Counter(name for name, _ in value.items()).items() if count > 1)
+        raise invalid(argument, "have one entry a name", f"several named {twice!r}")
+    return named
 
 
 def check_same_length(**lengths: int) -> None:

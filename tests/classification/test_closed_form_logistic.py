@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import copy
+import itertools
 import math
+import pickle
+import sys
+import threading
 import warnings
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from contract import Sample, estimator_checks
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.base import clone
 from sklearn.covariance import ledoit_wolf_shrinkage, oas
 from sklearn.datasets import load_breast_cancer, load_wine
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
@@ -139,15 +147,29 @@ def test_priors_enter_the_offset_alone():
     )
 
 
-def test_shrinkage_weights_equal_scikit_learn():
+def test_shrinkage_weights_equal_scikit_learn_on_standardised_columns():
     X, y = load_wine(return_X_y=True)
     centred = X - np.array([X[y == k].mean(0) for k in range(3)])[y]
+    unit = centred.std(0)
     model = ClosedFormLogisticRegression(shrinkage="oas").fit(X, y)
-    covariance, weight = oas(centred, assume_centered=True)
+    correlation, weight = oas(centred / unit, assume_centered=True)
     np.testing.assert_allclose(model.shrinkage_, weight, rtol=1e-9)
-    np.testing.assert_allclose(model.covariance_, covariance, rtol=1e-9)
+    np.testing.assert_allclose(model.covariance_, correlation * np.outer(unit, unit), rtol=1e-9)
     model = ClosedFormLogisticRegression(shrinkage="ledoit_wolf").fit(X, y)
-    np.testing.assert_allclose(model.shrinkage_, ledoit_wolf_shrinkage(centred, assume_centered=True), rtol=1e-9)
+    expected = ledoit_wolf_shrinkage(centred / unit, assume_centered=True)
+    np.testing.assert_allclose(model.shrinkage_, expected, rtol=1e-9)
+
+
+def test_columns_of_very_different_size_are_classified_as_by_lda():
+    rng = np.random.default_rng(0)
+    y = np.arange(200) % 2
+    X = np.c_[rng.normal(size=200) * 1e9, (rng.normal(size=200) + 8 * y) * 0.2]
+    lda = LinearDiscriminantAnalysis().fit(X, y)
+    model = ClosedFormLogisticRegression().fit(X, y)  # a warning would be an error here
+    assert model.score(X, y) == lda.score(X, y) == 1.0
+    np.testing.assert_allclose(model.predict_proba(X), lda.predict_proba(X), atol=1e-12)
+    head = closed_form_linear_head(torch.from_numpy(X), torch.from_numpy(y), 2)
+    np.testing.assert_allclose(head(torch.from_numpy(X)).softmax(-1).detach(), lda.predict_proba(X), atol=1e-9)
 
 
 def test_two_class_weights_point_along_least_squares():
@@ -172,6 +194,45 @@ def test_probabilities_do_not_depend_on_affine_coordinates(seed):
     np.testing.assert_allclose(here, there, atol=1e-8)
 
 
+def rescaled(rng, X, reach=12):
+    """The same columns in other units."""
+    return X * rng.choice([-1, 1], X.shape[1]) * 10.0 ** rng.uniform(-reach, reach, X.shape[1])
+
+
+@given(st.integers(0, 10**6), st.sampled_from([None, 0.3, "oas", "ledoit_wolf"]), st.sampled_from(["eigh", "cholesky"]))
+def test_the_units_of_columns_do_not_matter(seed, shrinkage, solver):
+    rng = np.random.default_rng(seed)
+    X, y = rng.normal(size=(40, 4)) @ rng.normal(size=(4, 4)) + rng.normal(size=4), np.arange(40) % 3
+    other = rescaled(rng, X)
+    here, there = (ClosedFormLogisticRegression(shrinkage, None, solver).fit(Z, y).predict_proba(Z) for Z in (X, other))
+    np.testing.assert_allclose(there, here, atol=1e-8)
+    if shrinkage != "ledoit_wolf":
+        stream = ClosedFormLogisticRegression(shrinkage, None, solver)
+        for rows in np.split(np.arange(40), [7, 30]):
+            stream.partial_fit(other[rows], y[rows], [0, 1, 2])
+        np.testing.assert_allclose(stream.predict_proba(other), here, atol=1e-8)
+    if shrinkage in (None, 0.3):
+        features = torch.from_numpy(other)
+        head = closed_form_linear_head(features, torch.from_numpy(y), 3, shrinkage=shrinkage or 0.0)
+        np.testing.assert_allclose(head(features).softmax(-1).detach(), here, atol=1e-7)
+
+
+@given(st.integers(0, 10**6), st.booleans())
+@pytest.mark.filterwarnings("ignore::gezhi.classification.SingularCovarianceWarning")
+def test_neither_do_they_where_columns_depend_on_each_other_or_are_constant(seed, head):
+    rng = np.random.default_rng(seed)
+    X, y = rng.normal(size=(50, 3)) + 5, np.arange(50) % 2
+    X = np.c_[X, X @ [1, -2, 3], X[:, 0], np.full(50, 0.1), y + 0.3]  # sum, copy, constant, constant in each class
+
+    def proba(Z):
+        if not head:
+            return ClosedFormLogisticRegression().fit(Z, y).predict_proba(Z)
+        layer = closed_form_linear_head(torch.from_numpy(Z), torch.from_numpy(y), 2)
+        return layer(torch.from_numpy(Z)).softmax(-1).detach().numpy()
+
+    np.testing.assert_allclose(proba(rescaled(rng, X)), proba(X), atol=1e-6)
+
+
 @given(st.integers(0, 10**6), st.lists(st.integers(1, 59), max_size=4, unique=True), st.booleans())
 def test_any_batching_and_merging_equals_fit(seed, cuts, merge):
     rng = np.random.default_rng(seed)
@@ -188,7 +249,7 @@ def test_any_batching_and_merging_equals_fit(seed, cuts, merge):
         stream = ClosedFormLogisticRegression("oas")
         for i in parts:
             stream.partial_fit(X[i], y[i], [0, 1, 2], w[i])
-    np.testing.assert_allclose(stream.covariance_ if stream._solved() else 0, whole.covariance_, atol=1e-10)
+    np.testing.assert_allclose(stream.covariance_, whole.covariance_, atol=1e-10)
     np.testing.assert_allclose(stream.predict_proba(X), whole.predict_proba(X), atol=1e-10)
 
 
@@ -242,7 +303,102 @@ def test_head_gives_an_absent_class_no_probability():
     assert head(torch.randn(4, 2)).softmax(-1)[:, 2].tolist() == [0, 0, 0, 0]
 
 
+# ---- one model in many threads --------------------------------------------------------------------------------------
+
+
+def in_threads(work, count=8):
+    """Run `work(number)` in threads that start together; their results."""
+    start = threading.Barrier(count)
+
+    def wait_and_work(number):
+        start.wait()
+        return work(number)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(count) as pool:
+            return list(pool.map(wait_and_work, range(count)))
+    finally:
+        sys.setswitchinterval(interval)
+
+
+def test_threads_that_learn_together_lose_no_row():
+    X, y = load_wine(return_X_y=True)
+    model = ClosedFormLogisticRegression()
+    parts = np.array_split(np.random.default_rng(0).permutation(len(X)), 160)
+
+    def learn(number):
+        for part in parts[number::8]:
+            model.partial_fit(X[part], y[part], [0, 1, 2])
+
+    in_threads(learn)
+    whole = ClosedFormLogisticRegression().fit(X, y)
+    np.testing.assert_array_equal(model.class_weight_sum_, whole.class_weight_sum_)
+    np.testing.assert_allclose(model.predict_proba(X), whole.predict_proba(X), atol=1e-10)
+
+
+def test_threads_that_predict_meet_a_whole_model():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(60, 3)) + 9, np.arange(60) % 3
+    model, states = ClosedFormLogisticRegression("oas"), []
+    for rows in np.split(np.arange(60), 4):  # what a reader may see: the model after 1, 2, 3 or 4 parts
+        states.append(model.partial_fit(X[rows], y[rows], [0, 1, 2]).predict_proba(X))
+    for _ in range(20):
+        model = ClosedFormLogisticRegression("oas").partial_fit(X[:15], y[:15], [0, 1, 2])
+
+        def work(number, model=model):
+            if number == 0:
+                for rows in np.split(np.arange(60), 4)[1:]:
+                    model.partial_fit(X[rows], y[rows])
+                return []
+            return [model.predict_proba(X) for _ in range(20)]
+
+        for found in itertools.chain(*in_threads(work)):
+            assert min(abs(found - state).max() for state in states) < 1e-12
+        np.testing.assert_allclose(model.predict_proba(X), states[-1], atol=1e-12)
+
+
+def test_a_model_that_learns_in_threads_can_be_cloned_copied_and_pickled():
+    model = ClosedFormLogisticRegression().partial_fit(*TWO, classes=[0, 1])
+    for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        other.partial_fit(*TWO)
+        assert other.class_weight_sum_.tolist() == [6, 8]
+    assert model.class_weight_sum_.tolist() == [3, 4]
+    assert not hasattr(clone(model), "classes_")
+
+
+def test_a_refused_batch_changes_nothing():
+    model = ClosedFormLogisticRegression().fit(*TWO)
+    before = model.predict_proba(TWO[0])
+    for bad in (lambda: model.partial_fit([[0, 0]], [5]), lambda: model.partial_fit([[math.nan, 0]], [1]),
+                lambda: model.fit([[1.0, 2], [2, 3]], [4, 4])):  # fmt: skip
+        with pytest.raises(ValueError, match="must"):
+            bad()
+    np.testing.assert_array_equal(model.predict_proba(TWO[0]), before)
+    assert model.classes_.tolist() == [0, 1]
+
+
 # ---- edges ----------------------------------------------------------------------------------------------------------
+
+
+def test_priors_are_aligned_by_class():
+    X, y = load_wine(return_X_y=True)
+    names = np.array(["b", "c", "a"])[y]
+    expected = ClosedFormLogisticRegression(priors=[0.2, 0.7, 0.1]).fit(X, names).predict_proba(X)  # of a, b, c
+    for priors in ({"b": 0.7, "a": 0.2, "c": 0.1}, pd.Series([0.1, 0.2, 0.7], ["c", "a", "b"])):
+        found = ClosedFormLogisticRegression(priors=priors).fit(X, names).predict_proba(X)
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.wrong_types
+def test_numpy_scalars_are_numbers():
+    for shrinkage in (np.float32(0.5), np.float64(0.5), np.float16(0.5)):
+        model = ClosedFormLogisticRegression(shrinkage).fit(*TWO)
+        np.testing.assert_array_equal(model.coef_, ClosedFormLogisticRegression(0.5).fit(*TWO).coef_)
+    X, y = (torch.tensor(part) for part in TWO)
+    head = closed_form_linear_head(X, y, y.numpy().max() + np.int64(1), shrinkage=np.float32(0.5))
+    assert torch.equal(head.weight, closed_form_linear_head(X, y, 2, shrinkage=0.5).weight)
 
 
 def test_common_checks_of_scikit_learn():
@@ -300,9 +456,12 @@ def test_a_class_without_rows_waits_with_probability_zero():
         ({"solver": "lu"}, lambda m: m.fit(*TWO), "solver must be one of"),
         ({"shrinkage": 1.5}, lambda m: m.fit(*TWO), "shrinkage must lie between 0 and 1: got 1.5"),
         ({"shrinkage": "best"}, lambda m: m.fit(*TWO), "shrinkage must be one of"),
+        ({"priors": {0: 0.5, 2: 0.5}}, lambda m: m.fit(*TWO), r"priors must name each of the classes \[0, 1\]: got \[0, 2\]"),
+        ({"priors": pd.Series([0.5, 0.3, 0.2], [0, 1, 1])}, lambda m: m.fit(*TWO), "priors must have one entry a name: got several named 1"),
+        ({}, lambda m: m.fit([[1e200], [3e200], [2e200]], [0, 1, 1]), r"X must stay below 1e\+150 in size: got 1e\+200 in column 0, row 0"),
         ({"shrinkage": "ledoit_wolf"}, lambda m: m.partial_fit(*TWO, classes=[0, 1]), "Use 'oas'"),
     ],
-)
+)  # fmt: skip
 def test_bad_input_is_named(settings, call, message):
     with pytest.raises(ValueError, match=message):
         call(ClosedFormLogisticRegression(**settings))

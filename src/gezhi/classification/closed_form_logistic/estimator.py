@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
+from dataclasses import replace
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -12,14 +12,9 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from gezhi._checks import check_choice, check_same_length, invalid
-from gezhi.classification.closed_form_logistic.moments import (
-    Array,
-    ClassMoments,
-    refuse_not_finite,
-    shrinkage_weight,
-    solve_symmetric,
-)
+from gezhi._checks import invalid
+from gezhi.classification.closed_form_logistic.moments import Array, ClassMoments, refuse_bad_values
+from gezhi.classification.closed_form_logistic.solution import Seen, Solution, lock_of, solve
 
 
 class ClosedFormLogisticRegression(ClassifierMixin, BaseEstimator):
@@ -31,18 +26,22 @@ class ClosedFormLogisticRegression(ClassifierMixin, BaseEstimator):
     analysis), written as the weights of a logistic model.
 
     Args:
-        shrinkage: pull Σ towards tr(Σ)/n·I. A number in [0, 1] is the weight of the target; `"oas"` and
-            `"ledoit_wolf"` estimate it; the latter needs the rows themselves, so only `fit` has it.
-            None (the article's choice) does not shrink.
+        shrinkage: pull Σ towards its diagonal. A number in [0, 1] is the weight of the target; `"oas"` and
+            `"ledoit_wolf"` estimate it from the correlations; the latter needs the rows themselves, so only `fit`
+            has it. None (the article's choice) does not shrink.
         priors: class probabilities put into $\ln p_i$ alone, positive, summing to 1; Σ stays pooled by the data's
-            frequencies. None: the frequencies.
+            frequencies. An array in the order of `classes_`, or a dict or pandas Series by class. None: the
+            frequencies.
         solver: `"cholesky"` solves, and falls back on eigenvectors where Σ is singular; `"eigh"` always uses them.
 
     Attributes:
         coef_: (1, n) for two classes (second minus first), else (K, n). intercept_: (1,) or (K,).
         classes_, means_ (K, n), covariance_ (n, n, after shrinkage), class_weight_sum_ (K,), shrinkage_.
 
-    Errors: ValueError for NaN (naming the column), one class, negative weights, bad priors.
+    The units of the columns do not matter: Σ is inverted, and its rank judged, as a correlation matrix. Threads may
+    share a model, also while it learns.
+
+    Errors: ValueError for NaN or numbers above 1e150 (naming the column), one class, negative weights, bad priors.
     Cost: O(N n²) time in one pass and O(n³) to solve; O(n² + K n) memory beside the rows.
     Use instead: `LogisticRegression(C=1)` when the score matters more than the fitting time; see the page.
     Example:
@@ -55,9 +54,8 @@ class ClosedFormLogisticRegression(ClassifierMixin, BaseEstimator):
         概率视角下的线性模型:逻辑回归有解析解吗?, 2021.
     """
 
-    _weights: Array | None
-    _offsets: Array
-    _fourth: float = 0.0
+    _seen: Seen
+    _solution: Solution | None = None
 
     def __init__(
         self,
@@ -71,13 +69,15 @@ class ClosedFormLogisticRegression(ClassifierMixin, BaseEstimator):
 
     def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Fit on all rows; earlier ones are forgotten."""
-        rows, labels, weights = self._checked(X, y, sample_weight, first=True)
-        self._start(np.unique(labels))
-        codes = np.searchsorted(self.classes_, labels)
-        self._moments.add(rows, codes, weights)
-        if self.shrinkage == "ledoit_wolf":
-            self._fourth = float(weights @ ((rows - self.means_[codes]) ** 2).sum(axis=1) ** 2)
-        self._solve()
+        with lock_of(self):
+            rows, labels, weights = self._checked(X, y, sample_weight, first=True)
+            classes, codes = np.unique(labels, return_inverse=True)
+            moments = self._empty(classes)
+            moments.add(rows, codes, weights)
+            ledoit_wolf = isinstance(self.shrinkage, str) and self.shrinkage == "ledoit_wolf"
+            fourth = moments.fourth(rows, codes, weights) if ledoit_wolf else None
+            self._solution = self._solve(Seen(classes, moments, fourth))
+            self._seen = self._solution.seen
         return self
 
     def partial_fit(
@@ -85,84 +85,105 @@ class ClosedFormLogisticRegression(ClassifierMixin, BaseEstimator):
     ) -> Self:
         """Add rows to those seen so far; any batching gives what `fit` gives on all of them.
 
+        Calls from several threads are taken one after another.
+
         Args:
             classes: every class that will ever occur; needed at the first call.
         """
         self._refuse_ledoit_wolf("partial_fit")
-        first = not hasattr(self, "classes_")
-        if first and classes is None:
-            raise invalid("classes", "be given at the first partial_fit", None, "Pass np.unique(all_labels).")
-        rows, labels, weights = self._checked(X, y, sample_weight, first=first)
-        if first:
-            self._start(np.unique(np.asarray(classes)))
-        unknown = np.setdiff1d(labels, self.classes_)
-        if len(unknown):
-            raise invalid("y", f"contain only the classes {self.classes_.tolist()}", unknown.tolist())
-        self._moments.add(rows, np.searchsorted(self.classes_, labels), weights)
-        self._weights = None
+        with lock_of(self):
+            first = not self.__sklearn_is_fitted__()
+            if first and classes is None:
+                raise invalid("classes", "be given at the first partial_fit", None, "Pass np.unique(all_labels).")
+            rows, labels, weights = self._checked(X, y, sample_weight, first=first)
+            known = np.unique(np.asarray(classes)) if first else self.classes_
+            unknown = np.setdiff1d(labels, known)
+            if len(unknown):
+                raise invalid("y", f"contain only the classes {known.tolist()}", unknown.tolist())
+            moments = self._empty(known) if first else replace(self._seen.moments)
+            moments.add(rows, np.searchsorted(known, labels), weights)
+            self._seen = Seen(known, moments)
         return self
 
     def merge(self, other: ClosedFormLogisticRegression) -> Self:
         """Add the moments that `other` has seen, as if its rows had come here (same classes, same columns)."""
         self._refuse_ledoit_wolf("merge")
-        check_is_fitted(self, "classes_")
-        check_is_fitted(other, "classes_")
-        if not np.array_equal(self.classes_, other.classes_) or self.means_.shape != other.means_.shape:
-            found = f"{other.classes_.tolist()} and {other.n_features_in_}"
-            raise invalid("other", f"have classes {self.classes_.tolist()} and {self.n_features_in_} columns", found)
-        self._moments.merge(other._moments)
-        self._weights = None
+        check_is_fitted(self)
+        check_is_fitted(other)
+        theirs = other._seen
+        with lock_of(self):
+            mine = self._seen
+            if (
+                not np.array_equal(mine.classes, theirs.classes)
+                or mine.moments.means.shape != theirs.moments.means.shape
+            ):
+                found = f"{theirs.classes.tolist()} and {other.n_features_in_}"
+                raise invalid("other", f"have classes {mine.classes.tolist()} and {self.n_features_in_} columns", found)
+            moments = replace(mine.moments)
+            moments.merge(theirs.moments)
+            self._seen = Seen(mine.classes, moments)
         return self
 
     def decision_function(self, X: ArrayLike) -> Array:
         """Logits (N, K); for two classes their difference (N,)."""
-        logits = self._logits(X)
+        logits, _ = self._logits(X)
         return logits[:, 1] - logits[:, 0] if logits.shape[1] == 2 else logits
 
     def predict_proba(self, X: ArrayLike) -> Array:
         """Class probabilities (N, K): softmax of the logits."""
-        return np.asarray(softmax(self._logits(X), axis=1))
+        return np.asarray(softmax(self._logits(X)[0], axis=1))
 
     def predict_log_proba(self, X: ArrayLike) -> Array:
         """Logarithm of `predict_proba`, without underflow."""
-        return np.asarray(log_softmax(self._logits(X), axis=1))
+        return np.asarray(log_softmax(self._logits(X)[0], axis=1))
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """Most probable class of each row."""
-        best = self._logits(X).argmax(axis=1)
-        return np.asarray(self.classes_[best])
+        logits, classes = self._logits(X)
+        return np.asarray(classes[logits.argmax(axis=1)])
+
+    @property
+    def classes_(self) -> NDArray[Any]:
+        return self._seen.classes
 
     @property
     def means_(self) -> Array:
-        return self._moments.means
+        return self._seen.moments.means
 
     @property
     def class_weight_sum_(self) -> Array:
-        return self._moments.weight
+        return self._seen.moments.weight
+
+    @property
+    def covariance_(self) -> Array:
+        return self._solved().covariance
+
+    @property
+    def shrinkage_(self) -> float:
+        return self._solved().shrinkage
 
     @property
     def coef_(self) -> Array:
-        weights = np.asarray(self._solved()[0] + self._center_weight)
+        found = self._solved()
+        weights = np.asarray(found.weights + found.center_weight)
         return weights[1:] - weights[:1] if len(weights) == 2 else weights
 
     @property
     def intercept_(self) -> Array:
-        weights, offsets = self._solved()
-        offsets = np.asarray(offsets - weights @ self._center - 0.5 * self._center_weight @ self._center)
-        return offsets[1:] - offsets[:1] if len(offsets) == 2 else offsets
+        found = self._solved()
+        offsets = found.offsets - found.weights @ found.center - 0.5 * found.center_weight @ found.center
+        return np.asarray(offsets[1:] - offsets[:1] if len(offsets) == 2 else offsets)
 
-    def _start(self, classes: NDArray[Any]) -> None:
+    def _empty(self, classes: NDArray[Any]) -> ClassMoments:
         if len(classes) < 2:
             raise invalid("y", "contain at least two classes", f"{len(classes)} class: {classes.tolist()}")
-        self.classes_ = classes
-        self._moments = ClassMoments.empty(len(classes), self.n_features_in_)
-        self._weights = None
+        return ClassMoments.empty(len(classes), self.n_features_in_)
 
     def _checked(self, X: ArrayLike, y: ArrayLike, weight: ArrayLike | None, *, first: bool) -> tuple[Any, Any, Array]:
         rows, labels = validate_data(
             self, X, y, reset=first, dtype=(np.float64, np.float32), ensure_all_finite=False, ensure_min_samples=1
         )
-        refuse_not_finite(rows)
+        refuse_bad_values(rows)
         check_classification_targets(labels)
         weights = np.asarray(_check_sample_weight(weight, rows, dtype=np.float64))
         if (weights < 0).any():
@@ -170,40 +191,27 @@ class ClosedFormLogisticRegression(ClassifierMixin, BaseEstimator):
         return rows, labels, weights
 
     def _refuse_ledoit_wolf(self, where: str) -> None:
-        if self.shrinkage == "ledoit_wolf":
+        if isinstance(self.shrinkage, str) and self.shrinkage == "ledoit_wolf":
             raise invalid("shrinkage", f"be known from moments for {where}", "'ledoit_wolf'", "Use 'oas', or fit.")
 
-    def _logits(self, X: ArrayLike) -> Array:
-        check_is_fitted(self, "classes_")
+    def _logits(self, X: ArrayLike) -> tuple[Array, NDArray[Any]]:
+        """The logits (1) and the classes that they stand for, both of one state."""
+        check_is_fitted(self)
         rows = validate_data(self, X, reset=False, dtype=(np.float64, np.float32), ensure_all_finite=False)
-        refuse_not_finite(rows)
-        weights, offsets = self._solved()
-        return np.asarray((rows - self._center) @ weights.T + offsets)  # (1)
+        refuse_bad_values(rows)
+        found = self._solved()
+        return np.asarray((rows - found.center) @ found.weights.T + found.offsets), found.seen.classes  # (1)
 
-    def _solved(self) -> tuple[Array, Array]:
-        check_is_fitted(self, "classes_")
-        return (self._weights, self._offsets) if self._weights is not None else self._solve()
+    def _solved(self) -> Solution:
+        """The weights for all that was seen; computed when first asked for, by each thread that asks meanwhile."""
+        check_is_fitted(self)
+        seen, found = self._seen, self._solution
+        if found is None or found.seen is not seen:
+            found = self._solution = self._solve(seen)
+        return found
 
-    def _solve(self) -> tuple[Array, Array]:
-        check_choice("solver", self.solver, ("cholesky", "eigh"))
-        weight, covariance = self.class_weight_sum_, self._moments.covariance
-        self.shrinkage_ = shrinkage_weight(self.shrinkage, covariance, weight.sum(), self._fourth)
-        target = np.trace(covariance) / len(covariance) * np.eye(len(covariance))
-        self.covariance_ = (1 - self.shrinkage_) * covariance + self.shrinkage_ * target
-        self._center = weight @ self.means_ / weight.sum()
-        centred = np.where(weight[:, None] > 0, self.means_ - self._center, 0.0)
-        solved = solve_symmetric(self.covariance_, np.vstack([centred, self._center]), self.solver)
-        self._weights, self._center_weight = solved[:-1], solved[-1]  # (2), first half
-        self._offsets = self._log_prior() - 0.5 * (self._weights * centred).sum(axis=1)  # (2), second half
-        return self._weights, self._offsets
+    def _solve(self, seen: Seen) -> Solution:
+        return solve(seen, self.shrinkage, self.priors, self.solver)
 
-    def _log_prior(self) -> Array:
-        weight = self.class_weight_sum_
-        frequency = weight / weight.sum() if self.priors is None else np.asarray(self.priors, dtype=np.float64)
-        check_same_length(priors=len(frequency), classes=len(self.classes_))
-        if self.priors is not None and (not (frequency > 0).all() or abs(frequency.sum() - 1) > 1e-6):
-            raise invalid("priors", "be positive and sum to 1", frequency.tolist())
-        empty = weight == 0
-        if empty.any():
-            warnings.warn(f"no rows yet of class {self.classes_[empty].tolist()}: its probability is 0.", stacklevel=4)
-        return np.asarray(np.log(frequency, out=np.full(len(frequency), -np.inf), where=~empty))
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "_seen")

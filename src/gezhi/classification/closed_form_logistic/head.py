@@ -6,7 +6,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from gezhi._checks import check_number, check_same_length
+from gezhi._checks import check_integer, check_number, check_same_length
+from gezhi.classification.closed_form_logistic.moments import CONSTANT, ROUNDING
 
 
 def closed_form_linear_head(
@@ -19,7 +20,7 @@ def closed_form_linear_head(
             then tensors of the graph, not parameters).
         labels: integers in 0..num_classes-1.
         num_classes: K ≥ 2, the output width. A class without rows gets the bias -inf.
-        shrinkage: weight of tr(Σ)/n·I, in [0, 1]; 0 is the article's choice.
+        shrinkage: weight of Σ's diagonal, in [0, 1]; 0 is the article's choice. Units of columns do not matter.
     Returns: the head; float64 inside, the features' dtype outside.
     Cost: O(N n² + n³) time.
     Example:
@@ -31,20 +32,32 @@ def closed_form_linear_head(
     References: 苏剑林, 概率视角下的线性模型:逻辑回归有解析解吗?, 2021.
     """
     check_same_length(features=len(features), labels=len(labels))
-    check_number("shrinkage", shrinkage, at_least=0, at_most=1)
-    check_number("num_classes", num_classes, at_least=2)
+    shrinkage = check_number("shrinkage", shrinkage, at_least=0, at_most=1)
+    num_classes = check_integer("num_classes", num_classes, at_least=2)
     member = torch.nn.functional.one_hot(labels.long(), num_classes).to(torch.float64)
     rows, count = features.to(torch.float64), member.sum(0)
     means = member.mT @ rows / count.clamp(min=1)[:, None]
     centred = rows - means[labels]
     covariance = centred.mT @ centred / len(rows)  # (3)
+    unit, varies = _scale(covariance, means, count)
     n = rows.shape[1]
-    target = covariance.trace() / n * torch.eye(n, dtype=torch.float64, device=rows.device)
-    covariance = (1 - shrinkage) * covariance + shrinkage * target
-    inverse = torch.linalg.pinv(covariance, rtol=n * torch.finfo(torch.float64).eps, hermitian=True)
+    correlation = covariance / unit / unit[:, None] * (varies & varies[:, None])
+    target = correlation.trace() / n * torch.eye(n, dtype=torch.float64, device=rows.device)
+    correlation = (1 - shrinkage) * correlation + shrinkage * target
+    inverse = torch.linalg.pinv(correlation, rtol=ROUNDING * n * torch.finfo(torch.float64).eps, hermitian=True)
+    inverse = inverse / unit / unit[:, None]
     weight = means @ inverse  # (2), first half
     bias = (count / len(rows)).log() - 0.5 * (weight * means).sum(-1)  # (2), second half
     return _linear(weight.to(features.dtype), bias.to(features.dtype))
+
+
+def _scale(covariance: Tensor, means: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
+    """The unit of each column and whether it varies, as `ClassMoments.scale`."""
+    inside, share = covariance.diagonal(), count / count.sum()
+    varies = inside > (CONSTANT * means.abs().amax(0)) ** 2
+    between = share @ (means - share @ means) ** 2
+    variance = torch.where(varies, inside, between)
+    return torch.where(variance > 0, variance, 1.0).sqrt(), varies
 
 
 def _linear(weight: Tensor, bias: Tensor) -> torch.nn.Linear:

@@ -14,6 +14,9 @@ from gezhi._checks import check_choice, check_number, invalid
 
 Array = NDArray[np.float64]
 ROWS_AT_ONCE = 2048  # a chunk and its product stay in the processor's cache
+LARGEST = 1e150
+CONSTANT = 1e-13  # a spread below this share of a column's mean is rounding, which leaves up to 2e-14
+ROUNDING = 8  # in n · eps of the largest eigenvalue; sums over rows leave up to 0.6 where a column depends on others
 
 
 class SingularCovarianceWarning(UserWarning):
@@ -54,6 +57,27 @@ class ClassMoments:
         """Pooled within-class covariance, divided by the total weight (ddof = 0)."""
         return np.asarray(self.scatter / self.weight.sum())  # (3)
 
+    @property
+    def center(self) -> Array:
+        """Mean of all rows."""
+        return np.asarray(self.weight @ self.means / self.weight.sum())
+
+    def fourth(self, rows: NDArray[Any], codes: NDArray[np.int64], weights: Array) -> float:
+        r"""$\sum_iw_i\|z_i\|^4$ over rows already taken in; z: about the class mean, in the columns' units."""
+        centred = (rows - self.means[codes]) / self.scale()[0]
+        return float(weights @ (centred**2).sum(axis=1) ** 2)
+
+    def scale(self) -> tuple[Array, NDArray[np.bool_]]:
+        """The unit of each column, > 0, and whether it varies inside the classes.
+
+        That is its standard deviation inside the classes; where it has none, that between them; else 1.
+        """
+        inside = np.diagonal(self.covariance)
+        varies = np.sqrt(inside) > CONSTANT * np.abs(self.means).max(axis=0)
+        between = self.weight @ (self.means - self.center) ** 2 / self.weight.sum()
+        unit = np.sqrt(np.where(varies, inside, between))
+        return np.where(unit > 0, unit, 1.0), varies
+
 
 def chunk_moments(rows: Array, codes: NDArray[np.int64], weights: Array, n_classes: int) -> ClassMoments:
     """Moments of one chunk: class means first, then the scatter about them."""
@@ -74,30 +98,31 @@ def oas_weight(covariance: Array, total: float) -> float:
 
 
 def ledoit_wolf_weight(covariance: Array, total: float, fourth_moment: float) -> float:
-    r"""Shrinkage weight of Ledoit and Wolf (2004); `fourth_moment` is $\sum_iw_i\|x_i-\mu_{y_i}\|^4$."""
+    r"""Shrinkage weight of Ledoit and Wolf (2004); `fourth_moment` is $\sum_iw_i\|z_i\|^4$."""
     trace, square = np.trace(covariance), (covariance**2).sum()
     spread = square - trace**2 / len(covariance)
     return 0.0 if spread <= 0 else float(np.clip((fourth_moment / total - square) / total / spread, 0, 1))
 
 
-def shrinkage_weight(choice: float | str | None, covariance: Array, total: float, fourth_moment: float) -> float:
+def shrinkage_weight(choice: float | str | None, covariance: Array, total: float, fourth_moment: float | None) -> float:
     """The weight that a `shrinkage` argument means for this covariance."""
     if choice is None:
         return 0.0
     if choice == "oas":
         return oas_weight(covariance, total)
     if choice == "ledoit_wolf":
+        if fourth_moment is None:
+            raise invalid("shrinkage", "be known from moments", "'ledoit_wolf'", "Use 'oas', or fit on all rows.")
         return ledoit_wolf_weight(covariance, total, fourth_moment)
     if isinstance(choice, str):
         check_choice("shrinkage", choice, (None, "oas", "ledoit_wolf", "a number in [0, 1]"))
-    check_number("shrinkage", choice, at_least=0, at_most=1)
-    return float(choice)
+    return check_number("shrinkage", choice, at_least=0, at_most=1)
 
 
-def solve_symmetric(covariance: Array, rows: Array, solver: str) -> Array:
-    """`rows` times the inverse of `covariance`; a direction without variance counts as absent."""
-    values = linalg.eigvalsh(covariance)
-    cut = values[-1] * len(values) * np.finfo(float).eps
+def solve_symmetric(correlation: Array, rows: Array, solver: str) -> Array:
+    """`rows` times the inverse of `correlation`; a direction without variance counts as absent."""
+    values = linalg.eigvalsh(correlation)
+    cut = values[-1] * ROUNDING * len(values) * np.finfo(float).eps
     singular = values[0] <= cut  # Cholesky alone does not notice this reliably
     if singular:
         warnings.warn(
@@ -107,18 +132,19 @@ def solve_symmetric(covariance: Array, rows: Array, solver: str) -> Array:
             stacklevel=4,
         )
     if not singular and solver == "cholesky":
-        return np.asarray(linalg.cho_solve(linalg.cho_factor(covariance), rows.T).T)
-    values, vectors = linalg.eigh(covariance)
+        return np.asarray(linalg.cho_solve(linalg.cho_factor(correlation), rows.T).T)
+    values, vectors = linalg.eigh(correlation)
     inverse = np.divide(1.0, values, out=np.zeros_like(values), where=values > cut)
     return np.asarray((rows @ vectors * inverse) @ vectors.T)
 
 
-def refuse_not_finite(rows: NDArray[np.floating[Any]]) -> None:
-    """Raise ValueError naming the first column that holds NaN or infinity."""
-    if np.isfinite(rows.sum()):
+def refuse_bad_values(rows: NDArray[np.floating[Any]]) -> None:
+    """Raise ValueError naming the first column that holds NaN, infinity, or a number whose square has no float."""
+    if not rows.size or -LARGEST < float(rows.min()) <= float(rows.max()) < LARGEST:  # NaN fails too
         return
-    bad = np.argwhere(~np.isfinite(rows))
-    if len(bad):
-        row, column = bad[0]
-        found = "NaN" if np.isnan(rows[row, column]) else "infinity (inf)"
-        raise invalid("X", "be finite", f"{found} in column {column}, row {row}", "Impute or drop it first.")
+    row, column = np.argwhere(~(np.abs(rows.astype(np.float64)) < LARGEST))[0]
+    value = rows[row, column]
+    if np.isfinite(value):
+        raise invalid("X", f"stay below {LARGEST:g} in size", f"{value:g} in column {column}, row {row}", "Rescale it.")
+    found = "NaN" if np.isnan(value) else "infinity (inf)"
+    raise invalid("X", "be finite", f"{found} in column {column}, row {row}", "Impute or drop it first.")
