@@ -1,7 +1,7 @@
 """Write the files of a new method, ready to run: `python tools/new_method.py WING STEM --title "Toy mean | 玩具均值"`.
 
-The files hold a toy that passes every check: a mean, its derivation in one step, its tests and one study. Replace what is
-in them, not their headings and markers.
+The files hold a toy that passes every check: a mean, its derivation in one step, its tests and one study. Replace what
+is in them, not their headings and markers.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ ROOT = Path(__file__).parent.parent
 WINGS = ("classification", "diffusion", "gan", "graph", "losses", "nn", "text", "theory", "training", "vae")
 TEMPLATES = Path(__file__).parent / "new_method"
 FILES = {
-    "module.py": "src/gezhi/$wing/$stem.py",
-    "experiment.py": "src/gezhi/experiments/$stem.py",
-    "test.py": "tests/$wing/test_$stem.py",
+    "module.py.txt": "src/gezhi/$wing/$stem.py",
+    "experiment.py.txt": "src/gezhi/experiments/$stem.py",
+    "test.py.txt": "tests/$wing/test_$stem.py",
     "page.md": "docs/methods/$stem.md",
     "page.zh.md": "docs/methods/$stem.zh.md",
 }
