@@ -5,9 +5,6 @@ from __future__ import annotations
 import copy
 import functools
 import math
-import os
-import subprocess
-import sys
 from collections import UserDict
 from pathlib import Path
 
@@ -16,6 +13,7 @@ import torch
 from contract import Sample
 from hypothesis import given
 from hypothesis import strategies as st
+from processes import in_two_processes
 from torch import nn
 
 from gezhi.training import ContrastiveCache, representation_gradient
@@ -528,14 +526,8 @@ def test_it_works_inside_no_grad():
 
 def test_two_processes_give_the_gradient_of_one():
     """Uneven batches and numbers of chunks, buffers, dropout off; plain parameters are summed, DDP averages."""
-    script = Path(__file__).with_name("two_processes.py")
-    call = [sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
-    done = subprocess.run(
-        [*call, str(script)], capture_output=True, text=True, timeout=100, env=environment, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("equal") == 2 * 11, done.stdout
+    printed = in_two_processes(Path(__file__).with_name("two_processes.py"))
+    assert printed.count("equal") == 2 * 11, printed
 
 
 # ---- gradient -------------------------------------------------------------------------------------------------------
