@@ -47,7 +47,8 @@ class ContrastiveCache:
             `lambda s: scaler.scale(s).backward()`.
 
     Returns: calling it, `procedure(*inputs)` with tensors, mappings (keyword arguments of the encoder), lists or tuples
-        (positional arguments) or lists of rows such as texts: the detached loss. Parameters stay as they are; the
+        (positional arguments) or lists of rows such as texts: the detached loss. An input may have k rows for each of
+        another's (n queries, k·n passages). Parameters stay as they are; the
         generators end where one encoding in chunks and the loss would have left them.
     Errors: ValueError for sizes that disagree, an empty batch, a loss that is no scalar or ignores a representation,
         and batch normalisation; FloatingPointError for a loss that is not finite, before any gradient is added;
@@ -115,21 +116,21 @@ class _Step:
         self.modules = [module for module in behind if module is not None]
         if procedure.batch_norm == "error":
             guards.refuse_batch_norm(self.modules)
-        self.n = chunks.count_rows(inputs)
+        counts = chunks.count_rows(inputs)
         self.devices = guards.devices_of(self.modules, chunks.tensors(inputs))
-        self.sizes = self._sizes()
-        if min(self.sizes) == 0:
-            fix = "Leave the step out in every process." if len(self.sizes) > 1 else "Leave the step out."
-            raise invalid("inputs", "have rows", f"sizes {self.sizes}", fix)
+        self.sizes = self._sizes(counts)
+        for sizes in self.sizes:
+            if min(sizes) == 0:
+                fix = "Leave the step out in every process." if len(sizes) > 1 else "Leave the step out."
+                raise invalid("inputs", "have rows", f"sizes {sizes}", fix)
         self.random = guards.RandomStates(self.devices)
         self.states: dict[Chunk, list[Tensor]] = {}
         self.wraps = [distributed.averaging([module] if module is not None else []) for module in behind]
         self.wrappers = distributed.averaging(self.modules)
-        cuts = [range(0, self.n, procedure.chunk_size) for _ in inputs]
         self.cuts = [
-            Chunk(tower, start, min(start + procedure.chunk_size, self.n))
-            for tower, starts in enumerate(cuts)
-            for start in starts
+            Chunk(tower, start, min(start + procedure.chunk_size, count))
+            for tower, count in enumerate(counts)
+            for start in range(0, count, procedure.chunk_size)
         ]
         trains = [chunks.trains(*pair) for pair in zip(behind, inputs, strict=True)]
         work = [cut for cut in self.cuts if trains[cut.tower]]
@@ -138,10 +139,11 @@ class _Step:
         self.again = sorted(work[:-1], key=lambda cut: cut.tower != work[-1].tower)
         self.leaves: list[Tensor] = []
 
-    def _sizes(self) -> list[int]:
+    def _sizes(self, counts: list[int]) -> list[list[int]]:
+        """Rows of each input in each process."""
         if self.settings.process_group is None:
-            return [self.n]
-        return distributed.gather_sizes(self.n, self.devices[-1], self.settings.process_group)
+            return [[count] for count in counts]
+        return distributed.gather_sizes(counts, self.devices[-1], self.settings.process_group)
 
     def encode(self) -> tuple[list[Tensor], Tensor | None]:
         """The representations of all inputs; only the last chunk that trains keeps its graph, and is returned too."""
@@ -179,7 +181,10 @@ class _Step:
         group = self.settings.process_group
         with torch.enable_grad(), guards.without_autocast(self.devices):
             local = [h.detach().requires_grad_() for h in cached]
-            whole = local if group is None else [distributed.gather_rows(h, self.sizes, group) for h in local]
+            whole = local
+            if group is not None:
+                pairs = zip(local, self.sizes, strict=True)
+                whole = [distributed.gather_rows(h, sizes, group) for h, sizes in pairs]
             loss = self.settings.loss_fn(*whole)
             _check(loss)
             own = {id(h) for h in local}
@@ -233,7 +238,7 @@ class _Step:
         wrapped = distributed.averaging([module] if module is not None else [])
         averaged = {id(p) for wrapper in (*self.wrappers, *wrapped) for p in wrapper.parameters()}
         with torch.enable_grad(), distributed.unsynchronised(w for w in self.wrappers if w not in wrapped):
-            terms = [(leaf * g).sum() / (1 if id(leaf) in averaged else len(self.sizes)) for leaf, g in pairs]
+            terms = [(leaf * g).sum() / (1 if id(leaf) in averaged else len(self.sizes[0])) for leaf, g in pairs]
             self.settings.backward(torch.stack([chunks.widened(term) for term in terms]).sum())
         return True
 
