@@ -690,7 +690,10 @@ def test_a_bad_loss_raises_before_the_second_pass(loss_fn, kind, message):
     ("inputs", "message"),
     [
         ((torch.zeros(0, 6).double(),), r"inputs must have rows: got sizes \[0\]"),
-        ((normal(3, 6), normal(4, 6)), r"same number of rows, or a multiple of it: got inputs\[0\] \(3, 6\), inputs\[1\] \(4, 6\)"),
+        (
+            (normal(3, 6), normal(4, 6)),
+            r"same number of rows, or a multiple of it: got inputs\[0\] \(3, 6\), inputs\[1\] \(4, 6\)",
+        ),
         (({"x": normal(3, 6), "y": [normal(2)]},), r"inputs\[0\]\['x'\] \(3, 6\), inputs\[0\]\['y'\]\[0\] \(2,\)"),
         (("text",), "be tensors, mappings or lists with rows: got str"),
         ((), "be tensors, mappings or lists with rows: got none"),

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from gezhi._checks import check_number, invalid, require
-from gezhi.adapters._training import HostTrainer, begin_step, cached_step
+from gezhi.adapters._training import HostTrainer, begin_step, cached_step, encoded
 from gezhi.nn.attention import Mask
 from gezhi.nn.entropy_scale import entropy_invariant_scale
 
@@ -77,7 +77,9 @@ def use_entropy_scale(model: Any, *, train_len: int | float | None = None, clip:
     for part in parts:
         _refuse_beyond_sdpa(part)
     settings = {"entropy_scale_train_len": train_len, "entropy_scale_clip": clip, "attn_implementation": name}
-    configs = {id(part.config): part.config for part in model.modules() if hasattr(getattr(part, "config", 0), "to_dict")}
+    configs = {
+        id(part.config): part.config for part in model.modules() if hasattr(getattr(part, "config", 0), "to_dict")
+    }
     for config in configs.values():
         train_length(config, train_len)
     inner = {id(below) for part in parts for below in part.modules() if below is not part}
@@ -100,7 +102,7 @@ def _refuse_beyond_sdpa(part: Any) -> None:
 
 
 def train_length(config: Any, train_len: int | float | None = None) -> float:
-    """The length that is given, or that a model's config names: `entropy_scale_train_len`, `max_position_embeddings`."""
+    """The length that is given, or else the config's `entropy_scale_train_len` or `max_position_embeddings`."""
     named = {"train_len": train_len}
     named |= {name: getattr(config, name, None) for name in ("entropy_scale_train_len", "max_position_embeddings")}
     argument, length = next(((name, value) for name, value in named.items() if value is not None), ("", None))
@@ -169,6 +171,11 @@ class ContrastiveCacheTrainerMixin(HostTrainer):
     one input of the model for each, any other mapping is one input. Gradient accumulation, mixed precision and DDP are
     the trainer's own; in several processes each has its own batch, and gradients are averaged.
 
+    `evaluate()`, `predict()` and `eval_strategy` work. `eval_loss` is the mean over batches, weighed by their rows, of
+    the loss of each batch of `per_device_eval_batch_size` in its own process: batches are not gathered into one, so
+    compare it at one size, and a shorter last batch has fewer negatives. The predictions are the representations, one
+    array for each input; `label_ids` are what `args.label_names` names in the batch.
+
     Attributes:
         chunk_size: rows of an input that are encoded at once.
         batch_norm: as in `ContrastiveCache`.
@@ -192,10 +199,29 @@ class ContrastiveCacheTrainerMixin(HostTrainer):
         return tensor
 
     def compute_loss(self, model: Any, inputs: Mapping[str, Any], return_outputs: bool = False, **_: Any) -> Any:
-        """The same loss from one graph, which evaluation uses."""
+        """The same loss from one graph."""
         outputs = [model(**batch) for batch in self.contrastive_inputs(inputs)]
         loss = self.contrastive_loss([self.representation(output) for output in outputs], inputs)
         return (loss, outputs) if return_outputs else loss
+
+    def prediction_step(
+        self, model: Any, inputs: Mapping[str, Any], prediction_loss_only: bool, *_host: Any, **_settings: Any
+    ) -> tuple[Tensor, Any, Any]:
+        """Loss, representations and labels of one batch."""
+        inputs = self._prepare_inputs(inputs)
+        batches = self.contrastive_inputs(inputs)
+        with torch.no_grad():
+            with self.compute_loss_context_manager():
+                found = [encoded(model, batch, self.representation, self.chunk_size) for batch in batches]
+            loss = self.contrastive_loss(found, inputs).detach()
+        if prediction_loss_only:
+            return loss, None, None
+        labels = tuple(inputs[name] for name in self.label_names or () if inputs.get(name) is not None)
+        return (
+            loss,
+            found[0] if len(found) == 1 else tuple(found),
+            (labels if len(labels) > 1 else next(iter(labels), None)),
+        )
 
     def training_step(self, model: Any, inputs: Mapping[str, Any], *_host: Any) -> Tensor:
         """Add the gradient of one batch and return its loss, as the trainer's own does."""
@@ -205,3 +231,8 @@ class ContrastiveCacheTrainerMixin(HostTrainer):
             return self.contrastive_loss(representations, inputs)
 
         return cached_step(self, model, loss_fn, self.representation, self.contrastive_inputs(inputs))
+
+
+def _one_or_all(tensors: tuple[Tensor, ...]) -> Any:
+    """As the trainer hands results on: nothing, the one tensor, or a tuple."""
+    return tensors if len(tensors) > 1 else next(iter(tensors), None)

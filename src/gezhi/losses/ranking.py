@@ -1,8 +1,8 @@
 r"""The wing's one formula, $\log(1+\sum\exp(\text{worse}-\text{better}))$, by two routes.
 
 `rank_logsumexp` takes any order (sort and log-cumulative-sum, O(n log n)); `against` takes one better item a row, where
-no sort is needed, and `against_rest` does so where that item stands among the others, as in a matrix of in-batch scores.
-Each loss says which pairs it sums over and with which margin.
+no sort is needed, and `against_rest` does so where that item stands among the others, as in a matrix of in-batch
+scores. Each loss says which pairs it sums over and with which margin.
 """
 
 from __future__ import annotations
