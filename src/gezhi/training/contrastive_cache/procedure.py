@@ -113,7 +113,7 @@ class _Step:
         if len(self.encoders) != len(inputs):
             raise invalid("inputs", f"be one for each of the {len(self.encoders)} encoders", len(inputs))
         behind = [chunks.module_of(encoder) for encoder in self.encoders]
-        self.modules = [module for module in behind if module is not None]
+        self.modules = list(dict.fromkeys(module for module in behind if module is not None))
         if procedure.batch_norm == "error":
             guards.refuse_batch_norm(self.modules)
         counts = chunks.count_rows(inputs)
@@ -125,8 +125,9 @@ class _Step:
                 raise invalid("inputs", "have rows", f"sizes {sizes}", fix)
         self.random = guards.RandomStates(self.devices)
         self.states: dict[Chunk, list[Tensor]] = {}
-        self.wraps = [distributed.averaging([module] if module is not None else []) for module in behind]
-        self.wrappers = distributed.averaging(self.modules)
+        found = {module: distributed.averaging([module]) for module in self.modules}
+        self.wraps = [[] if module is None else found[module] for module in behind]
+        self.wrappers = [wrapper for wrappers in found.values() for wrapper in wrappers]
         self.cuts = [
             Chunk(tower, start, min(start + procedure.chunk_size, count))
             for tower, count in enumerate(counts)
