@@ -1,7 +1,7 @@
 """Cached contrastive gradients: equal to one graph, constant memory, and time beside sentence-transformers.
 
 Two passes do the work of chunk losses and encode all chunks but the last once more, without gradients. At 256 rows of
-this small encoder that work alone is 1.39 full-batch steps (chunks of 32 rows cost 1.10, encoding them once more .29), so
+this small encoder that work alone is 1.39 full-batch steps (chunks of 32 rows cost 1.10, encoding them again .29), so
 there the bar is put on the work, which is timed beside; the bar on the full-batch step is judged from 1024 rows on.
 """
 

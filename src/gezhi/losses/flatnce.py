@@ -206,7 +206,7 @@ def _log_excess(scores: Tensor, positive_index: Tensor, mask: Tensor | None) -> 
     """log ξ, -inf in a row without a negative; bad scores show in it, without a look at each of them."""
     index = _checked(scores, positive_index, mask)
     x = against_rest(scores, index, mask=mask)
-    if torch.compiler.is_compiling():  # values are unknown there
+    if torch.compiler.is_compiling() or torch.isfinite(x.detach()).all():  # values are unknown to a compiler
         return x
     positive = scores.detach().gather(-1, index[:, None]).squeeze(-1)
     bad = x.detach().isnan() | (x.detach() == math.inf) | ~positive.isfinite()
