@@ -76,12 +76,13 @@ def use_entropy_scale(model: Any, *, train_len: int | float | None = None, clip:
         raise invalid("model", "be or hold a PreTrainedModel", type(model).__name__)
     for part in parts:
         _refuse_beyond_sdpa(part)
-    settings = {"entropy_scale_train_len": train_len, "entropy_scale_clip": clip, "attn_implementation": name}
     configs = {
         id(part.config): part.config for part in model.modules() if hasattr(getattr(part, "config", 0), "to_dict")
     }
     for config in configs.values():
         train_length(config, train_len)
+    length = None if train_len is None else float(train_len)  # JSON knows no NumPy scalars
+    settings = {"entropy_scale_train_len": length, "entropy_scale_clip": bool(clip), "attn_implementation": name}
     inner = {id(below) for part in parts for below in part.modules() if below is not part}
     for part in parts:
         if id(part) not in inner:

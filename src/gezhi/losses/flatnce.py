@@ -145,7 +145,7 @@ class InfoNCELoss(torch.nn.Module):
         super().__init__()
         check_number("temperature", temperature, above=0)
         check_choice("negatives", negatives, ("views", "keys"))
-        self.temperature, self.negatives = temperature, negatives
+        self.temperature, self.negatives = float(temperature), negatives
 
     def forward(self, z1: Float[Tensor, "n dim"], z2: Float[Tensor, "keys dim"]) -> Float[Tensor, ""]:
         return info_nce_loss(*self.scores(z1, z2))

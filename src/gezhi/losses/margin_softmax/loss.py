@@ -143,7 +143,7 @@ class MarginSoftmaxLoss(torch.nn.Embedding):
         check_number("scale", scale, above=0)
         check_number("label_smoothing", label_smoothing, at_least=0, at_most=1)
         super().__init__(num_classes, embedding_dim)
-        self.margin, self.scale, self.label_smoothing = margin, scale, label_smoothing
+        self.margin, self.scale, self.label_smoothing = margin, float(scale), float(label_smoothing)
         self.ignore_index, self.recompute = ignore_index, recompute
 
     def reset_parameters(self) -> None:

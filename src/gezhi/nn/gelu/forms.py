@@ -37,7 +37,7 @@ def one_node(form: Form) -> Form:
     @wraps(form)
     def dispatched(x: Tensor, **settings: Any) -> Tensor:
         if has_torch_function_unary(x):
-            return cast(Tensor, handle_torch_function(dispatched, (x,), x, **settings))
+            return handle_torch_function(dispatched, (x,), x, **settings)
         return form(x, **settings)
 
     return cast(Form, dispatched)
@@ -190,7 +190,8 @@ class _LogisticGate(NamedTuple):
 def _gated(x: Tensor, gate: _Gate) -> Tensor:
     if not x.is_floating_point():
         raise invalid("x", "be a floating-point tensor", x.dtype, "Convert it with x.float().", kind=TypeError)
-    if torch.compiler.is_compiling() or torch.jit.is_tracing():  # they derive, fuse and recompute by themselves
+    tracing: bool = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+    if tracing or torch.compiler.is_compiling():  # they derive, fuse and recompute by themselves
         if isinstance(gate, _NormalGate) and torch.onnx.is_in_onnx_export():
             return torch.nn.functional.gelu(x)
         wide = _at_least_single(x).clamp(min=-gate.bound)

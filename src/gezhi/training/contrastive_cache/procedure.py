@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Literal, NamedTuple
+from numbers import Integral
+from typing import Any, Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -82,7 +83,7 @@ class ContrastiveCache:
     ) -> None:
         check_number("chunk_size", chunk_size, at_least=1, fix="Pass the number of rows that fit into memory.")
         check_choice("batch_norm", batch_norm, ("error", "allow"))
-        if not isinstance(chunk_size, int):
+        if not isinstance(cast(Any, chunk_size), Integral):
             raise invalid("chunk_size", "be an integer", chunk_size, kind=TypeError)
         self.shared = not isinstance(encoder, Sequence | nn.ModuleList)
         encoders: list[Any] = list(encoder) if isinstance(encoder, Sequence | nn.ModuleList) else [encoder]
@@ -90,7 +91,7 @@ class ContrastiveCache:
         for one in self.encoders:
             if not callable(one):
                 raise invalid("encoder", "be callable", type(one).__name__, kind=TypeError)
-        self.loss_fn, self.chunk_size, self.representation = loss_fn, chunk_size, representation
+        self.loss_fn, self.chunk_size, self.representation = loss_fn, int(chunk_size), representation
         self.replay_rng, self.batch_norm = replay_rng, batch_norm
         self.process_group, self.backward = process_group, backward
 
