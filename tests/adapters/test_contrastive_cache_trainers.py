@@ -146,15 +146,64 @@ def test_transformers_mixin_refuses_hosts_that_step_on_each_backward(tmp_path):
         trained(OnDeepSpeed, tmp_path)
 
 
-def test_evaluation_uses_the_same_loss(tmp_path):
+def evaluating(tmp_path, dataset, **settings):
     torch.manual_seed(0)
-    args = arguments(transformers.TrainingArguments, tmp_path, remove_unused_columns=False)
-    trainer = CachedStep(model=Pooled(), args=args, train_dataset=pairs(), data_collator=collate)
-    batch = collate(pairs()[:6])
-    loss, outputs = trainer.compute_loss(trainer.model, batch, return_outputs=True)
-    assert len(outputs) == 2
-    step = trainer.compute_loss(trainer.model, batch)
-    assert torch.equal(loss, step)
+    sizes = {"per_device_eval_batch_size": 10, "remove_unused_columns": False}
+    args = arguments(transformers.TrainingArguments, tmp_path, **sizes | settings)
+    trainer = CachedStep(Pooled(), args, train_dataset=pairs(), eval_dataset=dataset, data_collator=collate)
+    trainer.model.eval()
+    return trainer
+
+
+def batch_losses(trainer, dataset, size):
+    batches = [collate(dataset[i : i + size]) for i in range(0, len(dataset), size)]
+    with torch.no_grad():
+        return [(trainer.compute_loss(trainer.model, batch).item(), len(batch["weight"])) for batch in batches]
+
+
+def test_evaluation_is_the_mean_loss_of_the_batches(tmp_path):
+    dataset = pairs()[:23]
+    trainer = evaluating(tmp_path, dataset)
+    losses = batch_losses(trainer, dataset, 10)
+    assert [rows for _, rows in losses] == [10, 10, 3]
+    expected = sum(loss * rows for loss, rows in losses) / 23
+    assert trainer.evaluate()["eval_loss"] == pytest.approx(expected, rel=1e-5)
+    assert all(p.grad is None for p in trainer.model.parameters())
+
+
+def test_prediction_returns_representations_and_labels(tmp_path):
+    dataset = pairs()[:13]
+    trainer = evaluating(tmp_path, dataset, label_names=["weight"])
+    found = trainer.predict(dataset)
+    batch = collate(dataset)
+    with torch.no_grad():
+        expected = [trainer.model(**batch[side])["mean"] for side in ("query", "document")]
+    for predicted, h in zip(found.predictions, expected, strict=True):
+        torch.testing.assert_close(torch.from_numpy(predicted), h, atol=1e-6, rtol=1e-5)
+    assert found.label_ids.tolist() == batch["weight"].tolist()
+    assert "test_loss" in found.metrics
+
+
+def test_metrics_of_representations_while_training(tmp_path):
+    def hits(prediction):
+        q, d = map(torch.from_numpy, prediction.predictions)
+        return {"hits": float(((q @ d.mT).argmax(-1) == torch.arange(len(q))).float().mean())}
+
+    trainer = evaluating(tmp_path, pairs()[:8], eval_strategy="steps", eval_steps=1, bf16=True, label_names=["weight"])
+    trainer.compute_metrics = hits
+    trainer.train()
+    logged = [row for row in trainer.state.log_history if "eval_loss" in row]
+    assert len(logged) == 3
+    assert all(math.isfinite(row["eval_loss"]) and 0 <= row["eval_hits"] <= 1 for row in logged)
+
+
+def test_evaluation_encodes_a_chunk_at_a_time(tmp_path):
+    trainer, seen = evaluating(tmp_path, pairs()), []
+    trainer.model.register_forward_pre_hook(
+        lambda _, __, inputs: seen.append(len(inputs["input_ids"])), with_kwargs=True
+    )
+    trainer.evaluate()
+    assert max(seen) == trainer.chunk_size == 4
 
 
 # ---- sentence-transformers ------------------------------------------------------------------------------------------
@@ -288,3 +337,28 @@ def test_losses_that_cache_themselves_are_refused(folder, tmp_path):
 
     with pytest.raises(ValueError, match="leave the caching of gradients to the trainer: got CachedMultiple"):
         sentence_trained(Cached, folder, tmp_path, cached, sentences(("anchor", "positive")))
+
+
+def test_sentence_trainer_evaluates_with_the_loss_of_the_whole_batch(folder, tmp_path):
+    model, data = embedder(folder), sentences(("anchor", "positive"))
+    settings = {"per_device_eval_batch_size": 10, "eval_strategy": "steps", "eval_steps": 1}
+    args = arguments(sentence_transformers.SentenceTransformerTrainingArguments, tmp_path, **settings)
+    found = []
+    for kind in (sentence_transformers.SentenceTransformerTrainer, Cached):
+        trainer = kind(model=model, args=args, train_dataset=data, eval_dataset=data, loss=ranking(model))
+        found.append(trainer.evaluate()["eval_loss"])
+    assert found[1] == pytest.approx(found[0], rel=1e-5)
+    trainer.train()
+    assert sum("eval_loss" in row for row in trainer.state.log_history) == 3
+    assert math.isfinite(trainer.predict(data).metrics["test_loss"])  # the trainer returns no predictions
+
+
+@pytest.mark.parametrize("kind", [sentence_transformers.SentenceTransformerTrainer, Cached])
+@pytest.mark.parametrize("name", ["FlatNCELoss", "InfoNCELoss", "CoSENTLoss"])
+def test_a_last_batch_of_one_pair_does_not_end_the_training(folder, tmp_path, kind, name):
+    columns, labelled = ("anchor", "positive"), name == "CoSENTLoss"
+    data = sentences(columns, labels=labelled).select(range(7))
+    settings = {"max_steps": -1, "num_train_epochs": 2}
+    model, loss, _ = sentence_trained(kind, folder, tmp_path, getattr(for_sentences, name), data, **settings)
+    assert math.isfinite(loss)
+    assert all(p.isfinite().all() for p in model.parameters())

@@ -15,14 +15,22 @@ from contract import Sample
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gezhi.losses import FlatNCELoss, InfoNCELoss, flat_nce_loss, info_nce_loss, negative_ess, rank_logsumexp
+from gezhi.losses import (
+    FlatNCELoss,
+    InfoNCELoss,
+    NoNegativeWarning,
+    flat_nce_loss,
+    info_nce_loss,
+    negative_ess,
+    rank_logsumexp,
+)
 
 
 def normal(*shape, seed=0, dtype=torch.float64):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
 
 
-INDEX = torch.tensor([0, 4, 2])
+INDEX, ZERO = torch.tensor([0, 4, 2]), torch.tensor([0, 0])
 VISIBLE = torch.tensor([[1, 1, 0, 1, 1], [1, 0, 0, 0, 0], [1, 1, 1, 1, 1]]).bool()
 SAMPLES = [
     Sample(info_nce_loss, (normal(3, 5), INDEX)),
@@ -343,6 +351,56 @@ def test_without_a_negative_infonce_is_zero_with_zero_gradient():
     assert negative_ess(scores, torch.tensor([0, 0]), mask=mask).isnan().all()
 
 
+ALONE = {
+    "one candidate": (torch.tensor([[2.0]]), None),
+    "the others at -inf": (torch.tensor([[1.0, -math.inf, -math.inf]]), None),
+    "the others masked": (torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[True, False, False]])),
+}
+
+
+@pytest.mark.parametrize("name", ALONE)
+@pytest.mark.parametrize("report", ["log", "infonce"])
+def test_without_a_negative_flatnce_is_zero_with_zero_gradient_and_a_warning(name, report):
+    scores, mask = ALONE[name]
+    scores = scores.clone().requires_grad_()
+    with pytest.warns(NoNegativeWarning, match=r"1 of 1 rows have no negative: .* Drop a last batch of one pair"):
+        loss = flat_nce_loss(scores, ZERO[:1], mask=mask, report=report)
+    assert loss == 0
+    assert (torch.autograd.grad(loss, scores)[0] == 0).all()
+
+
+@pytest.mark.parametrize("negatives", ["views", "keys"])
+def test_a_batch_of_one_pair_teaches_flatnce_nothing(negatives):
+    z1, z2 = normal(1, 3).requires_grad_(), normal(1, 3, seed=1).requires_grad_()
+    for loss in (FlatNCELoss(negatives=negatives), FlatNCELoss(report="infonce", negatives=negatives)):
+        with pytest.warns(NoNegativeWarning):
+            value = loss(z1, z2)
+        assert value == 0
+        assert all((g == 0).all() for g in torch.autograd.grad(value, (z1, z2)))
+
+
+def test_rows_with_negatives_are_as_they_are_beside_one_without():
+    scores, mask = normal(3, 5).requires_grad_(), VISIBLE.clone()
+    mask[1] = False
+    with pytest.warns(NoNegativeWarning, match="1 of 3 rows"):
+        found = flat_nce_loss(scores, INDEX, mask=mask, reduction="none")
+    expected = flat_nce_loss(scores[[0, 2]], INDEX[[0, 2]], mask=mask[[0, 2]], reduction="none")
+    assert torch.equal(found[[0, 2]], expected)
+    assert found[1] == 0
+    by_found, by_expected = (torch.autograd.grad(x.sum(), scores)[0] for x in (found, expected))
+    torch.testing.assert_close(by_found, by_expected)
+
+
+@pytest.mark.compiles
+def test_compiled_a_row_without_a_negative_is_zero_too():
+    scores = torch.tensor([[2.0, -math.inf], [0.0, 1.0]], requires_grad=True)
+    torch._dynamo.reset()
+    compiled = torch.compile(partial(flat_nce_loss, reduction="none"), fullgraph=True, backend="aot_eager")
+    value = compiled(scores, ZERO)
+    assert value.tolist() == [0, 1]
+    assert torch.autograd.grad(value.sum(), scores)[0].tolist() == [[0, 0], [-1, 1]]
+
+
 def test_no_rows_give_zero_with_a_graph():
     scores = torch.zeros(0, 3, requires_grad=True)
     for loss in (info_nce_loss, flat_nce_loss):
@@ -401,24 +459,10 @@ def test_copies_keep_the_settings(copier):
 
 # ---- errors ---------------------------------------------------------------------------------------------------------
 
-ZERO = torch.tensor([0, 0])
-
 
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: flat_nce_loss(torch.zeros(2, 1), ZERO), ValueError, "a negative that takes part .* none in row 0"),
-        (
-            lambda: flat_nce_loss(torch.tensor([[1.0, 2.0], [1.0, -math.inf]]), ZERO),
-            ValueError,
-            "scores must have a negative .* got none in row 1",
-        ),
-        (
-            lambda: flat_nce_loss(torch.zeros(2, 2), ZERO, mask=torch.tensor([[True, False], [True, True]])),
-            ValueError,
-            "none in row 0",
-        ),
-        (lambda: FlatNCELoss()(torch.ones(1, 2), torch.ones(1, 2)), ValueError, "none in row 0"),
         (
             lambda: info_nce_loss(torch.tensor([[0.0, 1.0], [0.0, math.nan]]), ZERO),
             ValueError,
@@ -427,6 +471,8 @@ ZERO = torch.tensor([0, 0])
         (lambda: info_nce_loss(torch.tensor([[0.0, math.inf]] * 2), ZERO), ValueError, "inf.* in row 0"),
         (lambda: info_nce_loss(torch.tensor([[-math.inf, 0.0]] * 2), ZERO), ValueError, "must be finite"),
         (lambda: flat_nce_loss(torch.tensor([[math.inf, 0.0]] * 2), ZERO), ValueError, "must be finite"),
+        (lambda: info_nce_loss(torch.tensor([[math.inf, 0.0]] * 2), ZERO), ValueError, "must be finite"),
+        (lambda: flat_nce_loss(torch.tensor([[math.nan], [0.0]]), ZERO), ValueError, r"got \[nan\] in row 0"),
         (lambda: info_nce_loss(torch.zeros(2, 3), torch.tensor([0, 3])), ValueError, "between 0 and 2: got 3 in row 1"),
         (lambda: info_nce_loss(torch.zeros(2, 3), torch.tensor([-1, 0])), ValueError, "got -1 in row 0"),
         (

@@ -6,6 +6,7 @@ import copy
 import math
 import pickle
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ import torch.nn.functional as F
 from contract import Sample
 from hypothesis import given
 from hypothesis import strategies as st
+from processes import in_two_processes
 
 from gezhi.losses import (
     MarginSoftmaxLoss,
@@ -386,6 +388,31 @@ def test_sampling_stops_in_evaluation_and_at_the_whole_share():
     assert few.taken(labels).tolist() == labels.tolist()  # never fewer than the batch has
 
 
+@pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="two processes need gloo")
+def test_sparse_gradients_are_exchanged_by_ddp():
+    printed = in_two_processes(Path(__file__).with_name("sparse_gradients.py"))
+    assert printed.count("equal") == 2 * 2, printed
+
+
+def test_all_classes_in_training_still_give_a_sparse_gradient_of_the_same_values():
+    settings = {"kind": SampledMarginSoftmaxLoss, "class_share": 1.0}
+    features, labels = normal(5, 4), torch.arange(5)
+    gradients = []
+    for sparse in (False, True):
+        loss = head(12, 4, sparse=sparse, **settings)
+        gradients.append(torch.autograd.grad(loss(features, labels), loss.weight)[0])
+    assert [g.is_sparse for g in gradients] == [False, True]
+    torch.testing.assert_close(gradients[1].to_dense(), gradients[0])
+
+
+def test_a_batch_of_one_row_is_as_good_as_any():
+    z = normal(1, 4).requires_grad_()
+    for loss in (head(6, 4), head(6, 4, kind=SampledMarginSoftmaxLoss, class_share=0.5)):
+        (gradient,) = torch.autograd.grad(loss(z, torch.tensor([3])), z)
+        assert gradient.isfinite().all()
+        assert gradient.abs().sum() > 0
+
+
 def test_a_sparse_gradient_trains_with_sparse_adam():
     loss = head(30, 4, kind=SampledMarginSoftmaxLoss, class_share=0.5, sparse=True, dtype=torch.float32)
     optimiser, draw = torch.optim.SparseAdam(loss.parameters(), 0.05), torch.Generator().manual_seed(0)
@@ -499,6 +526,24 @@ def test_zero_rows_have_cosine_zero_and_a_finite_gradient(margin):
         assert grad.abs().max() < 1000
 
 
+@pytest.mark.parametrize("stored", [torch.float32, torch.bfloat16])
+def test_features_in_double_keep_their_digits_with_centres_of_any_precision(stored):
+    loss, features, labels = head(70, 8, dtype=stored), normal(6, 8), torch.arange(6)
+    exact = 30 * F.normalize(features) @ F.normalize(loss.weight.double()).mT
+    logits = loss.logits(features)
+    torch.testing.assert_close(logits, exact, rtol=1e-12, atol=1e-12)
+    expected = margin_softmax_loss(exact / 30, labels, margin=additive_cosine(0.35))
+    torch.testing.assert_close(loss(features, labels), expected)
+
+
+@pytest.mark.compiles
+def test_compiled_with_centres_of_another_precision():
+    loss, features, labels = head(7, 8, dtype=torch.float32), normal(6, 8), torch.arange(6)
+    torch._dynamo.reset()
+    compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(features, labels), loss(features, labels))
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_is_computed_in_single(dtype):
     loss, wide = head(70, 8, dtype=dtype), head(70, 8, dtype=torch.float32)
@@ -513,6 +558,7 @@ def test_half_precision_is_computed_in_single(dtype):
     with torch.autocast("cpu", dtype=dtype):
         assert wide(features.float(), labels).item() == pytest.approx(expected.item(), rel=1e-6)
     assert loss(features.double(), labels).dtype == torch.float64
+    assert loss.logits(features).dtype == torch.float32
     cosine = cosines(4, 5).to(dtype)
     assert margin_softmax_loss(cosine, LABELS).dtype == torch.float32
     assert metric_margin_loss(1 - cosine, LABELS).dtype == torch.float32

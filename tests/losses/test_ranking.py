@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gezhi.losses import ranking
-from gezhi.losses.ranking import against, rank_logsumexp
+from gezhi.losses.ranking import against, against_rest, rank_logsumexp
 
 INF = math.inf
 
@@ -164,6 +164,25 @@ def test_two_items_are_the_logistic_loss(route):
     same_with_gradient(rank_logsumexp(scores, torch.tensor([0, 1]).expand(50, 2)).sum(), expected.sum(), scores)
 
 
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("block", [1, 8, 2**17])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_against_the_rest_is_against_with_the_better_item_taken_out(dtype, block, masked, monkeypatch):
+    monkeypatch.setattr(ranking, "BLOCK", block)
+    scores, index = (3 * normal(7, 5)).to(dtype).requires_grad_(), torch.arange(7) % 5
+    mask = some_mask(7, 5) if masked else None
+    rest = ~F.one_hot(index, 5).bool() if mask is None else mask & ~F.one_hot(index, 5).bool()
+    own = scores.gather(1, index[:, None]).squeeze(1)
+    found, expected = against_rest(scores, index, mask=mask), against(own, scores, slack=False, mask=rest)
+    torch.testing.assert_close(found, expected)
+    weight = normal(7, seed=3).to(found.dtype) * expected.isfinite()
+    by_found, by_expected = (
+        torch.autograd.grad(x.masked_fill(expected == -INF, 0) @ weight, scores)[0] for x in (found, expected)
+    )
+    assert by_found.dtype == dtype
+    torch.testing.assert_close(by_found, by_expected)
+
+
 # ---- theorems -------------------------------------------------------------------------------------------------------
 
 rows = st.integers(0, 10**6)
@@ -231,6 +250,19 @@ def test_gradcheck_and_gradgradcheck_against(slack):
 
     assert torch.autograd.gradcheck(call, (positive, negatives))
     assert torch.autograd.gradgradcheck(call, (positive, negatives))
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_gradcheck_and_gradgradcheck_against_the_rest(masked, monkeypatch):
+    monkeypatch.setattr(ranking, "BLOCK", 8)  # two rows at a time
+    scores, index = normal(5, 4).requires_grad_(), torch.tensor([0, 3, 1, 1, 2])
+    mask = some_mask(5, 4) | torch.tensor([True, False, False, True]) if masked else None
+
+    def call(x):
+        return against_rest(x, index, mask=mask)
+
+    assert torch.autograd.gradcheck(call, scores)
+    assert torch.autograd.gradgradcheck(call, scores)
 
 
 # ---- edges ----------------------------------------------------------------------------------------------------------

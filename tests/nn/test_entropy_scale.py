@@ -303,6 +303,24 @@ def test_learned_factors_start_at_one_and_belong_to_heads():
     assert not list(EntropyInvariantScale().parameters())
 
 
+@pytest.mark.parametrize("clip", [False, True])
+def test_the_recipe_for_a_call_of_ones_own_is_the_module(clip):
+    query, key, value = QKV
+    factor = entropy_invariant_scale(torch.arange(1, 6), train_len=3, clip=clip)[:, None]
+    attend = torch.nn.functional.scaled_dot_product_attention
+    expected = dot_product_attention(*QKV, mask=Mask(causal=True), scale=EntropyInvariantScale(3, clip=clip))
+    torch.testing.assert_close(attend(query * factor, key, value, is_causal=True), expected, atol=1e-6, rtol=1e-6)
+    newest = attend(query[:, :, -1:] * factor[-1:], key, value)  # one query with cached keys
+    torch.testing.assert_close(newest, expected[:, :, -1:], atol=1e-6, rtol=1e-6)
+    visible = PADDED[:, None, None] & torch.ones(5, 5, dtype=torch.bool).tril()
+    factor = entropy_invariant_scale(visible.sum(-1, keepdim=True), train_len=3, clip=clip)
+    rule = Mask(causal=True, keys=PADDED)
+    expected = dot_product_attention(*QKV, mask=rule, scale=EntropyInvariantScale(3, clip=clip))
+    found = attend(query * factor, key, value, attn_mask=visible)
+    seen = visible.any(-1)[..., None].expand_as(found)
+    torch.testing.assert_close(found[seen], expected[seen], atol=1e-6, rtol=1e-6)
+
+
 # ---- what is stored -------------------------------------------------------------------------------------------------
 
 
@@ -405,6 +423,7 @@ def test_huge_logits_stay_finite():
     [
         (lambda: entropy_invariant_scale(8, train_len=1), ValueError, "train_len must lie strictly between 1 .* got 1"),
         (lambda: EntropyInvariantScale(0.5), ValueError, "Pass the number of keys seen in training"),
+        (lambda: entropy_invariant_scale(8, train_len=math.inf), ValueError, "train_len must lie between .* got inf"),
         (lambda: EntropyInvariantScale("512"), TypeError, r"train_len must be a number: got '512' \(str\)"),
         (
             lambda: EntropyInvariantScale(8, mode="head"),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import io
 import math
+import pickle
 
 import pytest
 import torch
@@ -389,6 +392,77 @@ def test_any_shape(form, shape):
 def test_strides_do_not_matter(form):
     x = torch.randn(6, 8, dtype=torch.float64).mT[::2]
     torch.testing.assert_close(form(x), form(x.contiguous()), rtol=1e-15, atol=0)
+
+
+# ---- hosts that trace -----------------------------------------------------------------------------------------------
+
+
+class Layer(torch.nn.Module):
+    """Calls the form twice, as a layer and as a function."""
+
+    def __init__(self, approximate):
+        super().__init__()
+        self.linear, self.activation, self.form = torch.nn.Linear(4, 4), GELU(approximate), FORMS[approximate]
+
+    def forward(self, x):
+        return self.form(self.activation(self.linear(x)))
+
+
+WIDE = torch.linspace(-30, 30, 24).reshape(6, 4)
+
+
+@pytest.mark.parametrize("approximate", FORMS)
+def test_fx_takes_each_form_as_one_node(approximate):
+    layer = Layer(approximate)
+    traced = torch.fx.symbolic_trace(layer)
+    calls = [node.target for node in traced.graph.nodes if node.op == "call_function"]
+    assert calls == [FORMS[approximate]] * 2
+    for again in (traced, copy.deepcopy(traced), pickle.loads(pickle.dumps(traced)), torch.fx.symbolic_trace(traced)):
+        assert torch.equal(again(WIDE), layer(WIDE))
+    traced = torch.fx.symbolic_trace(lambda x: gelu_tanh(x, coefficient=0.05) + gelu_sigmoid(x, slope=1.6))
+    assert torch.equal(traced(X), gelu_tanh(X, coefficient=0.05) + gelu_sigmoid(X, slope=1.6))
+
+
+@EVERY_FORM
+def test_tensor_subclasses_stay_what_they_are(form):
+    class Marked(torch.Tensor):
+        pass
+
+    found = form(X.as_subclass(Marked))
+    assert type(found) is Marked
+    assert torch.equal(found.as_subclass(torch.Tensor), form(X))
+
+
+@pytest.mark.filterwarnings("ignore")  # the tracer's own
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("approximate", FORMS)
+def test_jit_traces_and_saves(approximate, dtype):
+    layer, stored = Layer(approximate).to(dtype), io.BytesIO()
+    torch.jit.save(torch.jit.trace(layer, WIDE[:2].to(dtype)), stored)
+    stored.seek(0)
+    loaded = torch.jit.load(stored)
+    x, y = (WIDE.to(dtype).requires_grad_() for _ in range(2))
+    found, expected = loaded(x), layer(y)
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(*(torch.autograd.grad(out.sum(), into)[0] for out, into in ((found, x), (expected, y))))
+
+
+@pytest.mark.compiles
+@pytest.mark.parametrize("approximate", FORMS)
+def test_exported_programs_are_equal(approximate):
+    layer = Layer(approximate)
+    torch.testing.assert_close(torch.export.export(layer, (WIDE,)).module()(WIDE), layer(WIDE))
+
+
+@pytest.mark.filterwarnings("ignore")  # the exporters' own
+@pytest.mark.parametrize("dynamo", [False, True])
+@pytest.mark.parametrize("approximate", FORMS)
+def test_onnx_runs_what_both_exporters_write(approximate, dynamo, tmp_path):
+    pytest.importorskip("onnxscript")
+    runtime, layer, file = pytest.importorskip("onnxruntime"), Layer(approximate), str(tmp_path / "layer.onnx")
+    torch.onnx.export(layer, (WIDE,), file, dynamo=dynamo, input_names=["x"], verbose=False)
+    (found,) = runtime.InferenceSession(file).run(None, {"x": WIDE.numpy()})
+    torch.testing.assert_close(torch.from_numpy(found), layer(WIDE), atol=1e-5, rtol=1e-5)
 
 
 # ---- errors ---------------------------------------------------------------------------------------------------------

@@ -19,6 +19,11 @@ def loss_fn(q: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
     return nn.functional.cross_entropy(2 * q @ k.mT, torch.arange(len(q)))
 
 
+def ranked(q: torch.Tensor, p: torch.Tensor) -> torch.Tensor:
+    """Rows 2i and 2i + 1 are passages of query i, the first of them the right one."""
+    return nn.functional.cross_entropy(2 * q @ p.mT, 2 * torch.arange(len(q)))
+
+
 class Scaled(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -82,6 +87,14 @@ def main() -> None:
         )
 
     wrapped.zero_grad()
+    several, whole_batch = slice(2 * mine.start, 2 * mine.stop), batch(0)
+    passages = torch.cat([whole_batch[1], whole_batch[1] + 1])
+    loss = ContrastiveCache(wrapped, ranked, chunk_size=4, process_group=world)(whole_batch[0][mine], passages[several])
+    whole.zero_grad()
+    ranked(whole(whole_batch[0]), whole(passages)).backward()
+    check("two passages a query", [p.grad for p in wrapped.parameters()], [p.grad for p in whole.parameters()])
+
+    wrapped.zero_grad()
     with wrapped.no_sync():
         ContrastiveCache(wrapped, loss_fn, chunk_size=4, process_group=world)(*(x[mine] for x in batch(0)))
     ContrastiveCache(wrapped, loss_fn, chunk_size=4, process_group=world)(*(x[mine] for x in batch(1)))
@@ -126,6 +139,7 @@ def main() -> None:
     with pytest.raises(ValueError, match=r"sizes \[0, 3\]"):
         ContrastiveCache(wrapped, loss_fn, chunk_size=4, process_group=world)(*(x[: rank * 3] for x in batch(0)))
     print("an empty batch raises in both, equal", flush=True)
+    dist.barrier()  # one that left early would close the other's connection
     dist.destroy_process_group()
 
 

@@ -191,7 +191,7 @@ class CrossEncoderCoSENTLoss(torch.nn.Module):
         check_number("scale", scale, above=0)
         if getattr(model, "num_labels", 1) != 1:
             raise invalid("model", "have one output", model.num_labels, "Load it with num_labels=1.")
-        self.model, self.scale = model, scale
+        self.model, self.scale = model, float(scale)
 
     def forward(
         self, inputs: Sequence[Sequence[str]], labels: Tensor, prompt: str | None = None, task: str | None = None

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 from gezhi._checks import invalid
-from gezhi.training.contrastive_cache import ContrastiveCache
+from gezhi.training.contrastive_cache import ContrastiveCache, chunks
 
 
 class HostTrainer:
@@ -21,6 +22,8 @@ class HostTrainer:
     loss: Any
     optimizer: Any
     compute_loss: Any
+    compute_loss_context_manager: Any
+    label_names: Any
     _prepare_inputs: Any
 
 
@@ -58,3 +61,14 @@ def cached_step(
         loss = procedure(*inputs)
     reported: Tensor = loss / share
     return reported
+
+
+def encoded(model: Any, batch: Any, representation: Callable[[Any], Any], chunk_size: int) -> Tensor:
+    """The representations of one input without gradients, float32 at least, a chunk at a time as in training."""
+    (count,) = chunks.count_rows((batch,))
+    parts = []
+    for start in range(0, count, chunk_size):
+        stop = min(start + chunk_size, count)
+        output = chunks.call(model, chunks.rows(batch, start, stop))
+        parts.append(chunks.pooled(output, representation, stop - start))
+    return chunks.widened(torch.cat(parts))

@@ -7,6 +7,7 @@ from gezhi.losses.cosent import cosent_loss as cosent_loss
 from gezhi.losses.cosent import optimal_threshold as optimal_threshold
 from gezhi.losses.flatnce import FlatNCELoss as FlatNCELoss
 from gezhi.losses.flatnce import InfoNCELoss as InfoNCELoss
+from gezhi.losses.flatnce import NoNegativeWarning as NoNegativeWarning
 from gezhi.losses.flatnce import flat_nce_loss as flat_nce_loss
 from gezhi.losses.flatnce import info_nce_loss as info_nce_loss
 from gezhi.losses.flatnce import negative_ess as negative_ess
@@ -21,4 +22,5 @@ from gezhi.losses.margin_softmax import metric_margin_loss as metric_margin_loss
 from gezhi.losses.margin_softmax import quadruple_angle as quadruple_angle
 from gezhi.losses.margin_softmax import retrieval_guarantee as retrieval_guarantee
 from gezhi.losses.ranking import against as against
+from gezhi.losses.ranking import against_rest as against_rest
 from gezhi.losses.ranking import rank_logsumexp as rank_logsumexp

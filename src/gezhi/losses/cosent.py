@@ -86,7 +86,7 @@ class CoSENTLoss(torch.nn.Module):
         super().__init__()
         check_number("scale", scale, above=0, fix="Pass 1 / temperature.")
         check_choice("similarity", similarity, ("cosine", "dot"))
-        self.scale, self.similarity = scale, similarity
+        self.scale, self.similarity = float(scale), similarity
 
     def forward(
         self,

@@ -11,6 +11,7 @@ Notation: $s_j$ = `scores[i, j]`, already divided by the temperature $\tau$, $t$
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Literal
 
 import torch
@@ -19,10 +20,14 @@ from torch import Tensor
 
 from gezhi._checks import check_choice, check_number, invalid
 from gezhi.losses._rows import Reduction, check_index, reduce, unit_rows
-from gezhi.losses.ranking import against
+from gezhi.losses.ranking import against_rest
 
-__all__ = ["FlatNCELoss", "InfoNCELoss", "flat_nce_loss", "info_nce_loss", "negative_ess"]
+__all__ = ["FlatNCELoss", "InfoNCELoss", "NoNegativeWarning", "flat_nce_loss", "info_nce_loss", "negative_ess"]
 Negatives = Literal["views", "keys"]
+
+
+class NoNegativeWarning(UserWarning):
+    """A row has no negative, so FlatNCE learnt nothing from it. Remedy: drop a last batch of one pair."""
 
 
 def info_nce_loss(
@@ -50,7 +55,8 @@ def info_nce_loss(
 
     References: A. van den Oord, Y. Li and O. Vinyals, Representation Learning with Contrastive Predictive Coding, 2018.
     """
-    return reduce(_log_excess(scores, positive_index, mask, slack=True), reduction)
+    excess = _log_excess(scores, positive_index, mask)
+    return reduce(torch.logaddexp(excess, torch.zeros_like(excess)), reduction)  # (2)
 
 
 def flat_nce_loss(
@@ -71,8 +77,9 @@ def flat_nce_loss(
         scores, positive_index, mask, reduction: as in `info_nce_loss`.
         report: `"log"` returns log ξ, which is often negative: neither clamp it nor stop on it. `"infonce"` returns the
             value of `info_nce_loss`, to be compared in logs, with the gradient of log ξ.
-    Returns: values in float32 at least.
-    Errors: as `info_nce_loss`; ValueError for a row without a negative as well.
+    Returns: values in float32 at least. A row without a negative, whose log ξ would be -inf, is 0 with gradient 0 like
+        that of `info_nce_loss`, and `NoNegativeWarning` says so.
+    Errors: as `info_nce_loss`.
     Example:
         >>> flat_nce_loss(torch.tensor([[5.0, 1.0, -2.0, 0.5]]), torch.tensor([0])).item()
         -3.4954...
@@ -82,9 +89,14 @@ def flat_nce_loss(
         FlatNCE:小批次对比学习效果差的原因竟是浮点误差?, 2021.
     """
     check_choice("report", report, ("log", "infonce"))
-    flat = _log_excess(scores, positive_index, mask, slack=False)  # (4)
+    flat = _log_excess(scores, positive_index, mask)  # (4)
+    alone = flat.detach() == -math.inf
+    if not torch.compiler.is_compiling() and alone.any():
+        text = f"{int(alone.sum())} of {len(alone)} rows have no negative: their loss is 0 and teaches nothing."
+        warnings.warn(f"{text} Drop a last batch of one pair.", NoNegativeWarning, stacklevel=2)
+    flat = flat.masked_fill(alone, 0)
     if report == "infonce":
-        value = torch.logaddexp(flat, torch.zeros_like(flat)).detach()
+        value = torch.logaddexp(flat, torch.zeros_like(flat)).detach().masked_fill(alone, 0)
         flat = value + (flat - flat.detach())  # the bracket is exactly 0
     return reduce(flat, reduction)
 
@@ -104,7 +116,9 @@ def negative_ess(
         >>> negative_ess(torch.tensor([[9.0, 1.0, 1.0, 1.0]]), torch.tensor([0]))
         tensor([1.0000])
     """
-    _, taking = _split(scores, positive_index, mask)
+    index = _checked(scores, positive_index, mask)
+    taking = torch.ones_like(scores, dtype=torch.bool) if mask is None else mask
+    taking = taking.scatter(-1, index[:, None], False)
     weights = scores.to(torch.promote_types(scores.dtype, torch.float32)).masked_fill(~taking, -math.inf).softmax(-1)
     count = (taking & (scores != -math.inf)).sum(-1)
     return 1 / (count * weights.square().sum(-1))  # (7)
@@ -132,7 +146,7 @@ class InfoNCELoss(torch.nn.Module):
         super().__init__()
         check_number("temperature", temperature, above=0)
         check_choice("negatives", negatives, ("views", "keys"))
-        self.temperature, self.negatives = temperature, negatives
+        self.temperature, self.negatives = float(temperature), negatives
 
     def forward(self, z1: Float[Tensor, "n dim"], z2: Float[Tensor, "keys dim"]) -> Float[Tensor, ""]:
         return info_nce_loss(*self.scores(z1, z2))
@@ -189,22 +203,22 @@ class FlatNCELoss(InfoNCELoss):
         return f"{super().extra_repr()}, report={self.report!r}"
 
 
-def _log_excess(scores: Tensor, positive_index: Tensor, mask: Tensor | None, slack: bool) -> Float[Tensor, " rows"]:
-    """log ξ, or with slack log(1 + ξ), after which bad scores show without a look at each of them."""
-    positive, taking = _split(scores, positive_index, mask)
-    x = against(positive, scores, slack=slack, mask=taking)  # (2), (4)
-    if not torch.compiler.is_compiling() and not torch.isfinite(x.detach()).all():
-        row = int((~torch.isfinite(x)).nonzero()[0, 0])
-        alone = not (taking[row] & (scores[row] != -math.inf)).any()
-        if alone and positive[row].isfinite():
-            fix = "log 0 is no loss; leave such rows out."
-            raise invalid("scores", "have a negative that takes part in each row", f"none in row {row}", fix)
+def _log_excess(scores: Tensor, positive_index: Tensor, mask: Tensor | None) -> Float[Tensor, " rows"]:
+    """log ξ, -inf in a row without a negative; bad scores show in it, without a look at each of them."""
+    index = _checked(scores, positive_index, mask)
+    x = against_rest(scores, index, mask=mask)
+    if torch.compiler.is_compiling() or torch.isfinite(x.detach()).all():  # values are unknown to a compiler
+        return x
+    positive = scores.detach().gather(-1, index[:, None]).squeeze(-1)
+    bad = x.detach().isnan() | (x.detach() == math.inf) | ~positive.isfinite()
+    if bad.any():
+        row = int(bad.nonzero()[0, 0])
         raise invalid("scores", "be finite, or -inf for a negative left out", f"{scores[row].tolist()} in row {row}")
     return x
 
 
-def _split(scores: Tensor, positive_index: Tensor, mask: Tensor | None) -> tuple[Tensor, Bool[Tensor, "rows k"]]:
-    """The positive of each row, and where its negatives are."""
+def _checked(scores: Tensor, positive_index: Tensor, mask: Tensor | None) -> Int[Tensor, " rows"]:
+    """The column of each row's positive."""
     if scores.ndim != 2 or not scores.is_floating_point():
         found = f"{scores.dtype} of shape {tuple(scores.shape)}"
         raise invalid("scores", "be a floating-point matrix", found, "Pass one row of candidates per anchor.")
@@ -212,6 +226,4 @@ def _split(scores: Tensor, positive_index: Tensor, mask: Tensor | None) -> tuple
     if mask is not None and (mask.shape != scores.shape or mask.dtype != torch.bool):
         found = f"{mask.dtype} of shape {tuple(mask.shape)}"
         raise invalid("mask", f"be bool of shape {tuple(scores.shape)}", found)
-    index = positive_index.long()[:, None]
-    taking = torch.ones_like(scores, dtype=torch.bool) if mask is None else mask
-    return scores.gather(-1, index).squeeze(-1), taking.scatter(-1, index, False)
+    return positive_index.long()

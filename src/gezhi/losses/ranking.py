@@ -1,21 +1,25 @@
 r"""The wing's one formula, $\log(1+\sum\exp(\text{worse}-\text{better}))$, by two routes.
 
 `rank_logsumexp` takes any order (sort and log-cumulative-sum, O(n log n)); `against` takes one better item a row, where
-no sort is needed. Each loss says which pairs it sums over and with which margin.
+no sort is needed, and `against_rest` does so where that item stands among the others, as in a matrix of in-batch
+scores. Each loss says which pairs it sums over and with which margin.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Real
+from jaxtyping import Bool, Float, Int, Real
 from torch import Tensor
 
 from gezhi._checks import invalid
 
 HALF = (torch.float16, torch.bfloat16)
 FEW = 64  # scores in all, below which a table of all pairs is faster than the sort
+BLOCK = 2**17  # scores at a time: their differences and exponentials stay in the processor's cache
 
 
 def rank_logsumexp(
@@ -103,6 +107,75 @@ def against(
     hidden = negatives == -math.inf
     hidden = hidden if mask is None else hidden | ~mask
     return _total((negatives - positive[..., None] + margin).masked_fill(hidden, -math.inf), slack)  # (2)
+
+
+def against_rest(
+    scores: Float[Tensor, "rows k"], index: Int[Tensor, " rows"], *, mask: Bool[Tensor, "rows k"] | None = None
+) -> Float[Tensor, " rows"]:
+    r"""Log-sum of (2) without the 1, where row i's better item is `scores[i, index[i]]` and the others are the rest.
+
+    $$\log\sum_{j\neq t}e^{s_j-s_t} \tag{3}$$
+
+    Args:
+        scores: -inf takes no part. Half precision is summed in float32.
+        index: column t of the better item.
+        mask: True where an item takes part; None: everywhere. The better one always does.
+    Returns: float32 at least; -inf in a row without a rest, with gradient 0.
+    Cost: of the size of `scores` only its gradient is made; the differences are formed some rows at a time, twice.
+    Example:
+        >>> against_rest(torch.tensor([[1.0, 3.0, 2.0]]), torch.tensor([1]))  # log(e⁻² + e⁻¹)
+        tensor([-0.6867])
+    """
+    if torch.compiler.is_compiling():  # the compiler fuses and recomputes by itself
+        excess = _over(scores, index, mask)
+        return excess.masked_fill(excess == -math.inf, -math.inf).logsumexp(-1)  # whose slope in an empty row is NaN
+    x: Tensor = _AgainstRest.apply(scores, index, mask)  # type: ignore[no-untyped-call]
+    return x
+
+
+def _over(scores: Tensor, index: Tensor, mask: Tensor | None) -> Float[Tensor, "rows k"]:
+    """By how much each score is above the row's better one; -inf for what takes no part."""
+    wide, own = _summable(scores), index[:, None]
+    excess = (wide - wide.gather(-1, own)).scatter_(-1, own, -math.inf)
+    return excess if mask is None else excess.masked_fill_(~mask, -math.inf)
+
+
+class _AgainstRest(torch.autograd.Function):
+    @staticmethod
+    def forward(scores: Tensor, index: Tensor, mask: Tensor | None) -> Tensor:
+        if not scores.numel():
+            return _summable(scores.new_full(scores.shape[:1], -math.inf))
+        return torch.cat([_over(*part).logsumexp(-1) for part in _blocks(scores, index, mask)])  # (3)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor | None], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs, output)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        scores, index, mask, x = ctx.saved_tensors
+        parts = (_slope(*part) for part in _blocks(scores, index, mask, x, gradient))
+        if torch.is_grad_enabled() or not scores.numel():  # a second derivative needs each part's graph
+            return torch.cat([scores[:0], *(part.to(scores.dtype) for part in parts)]), None, None
+        by_scores, start = torch.empty_like(scores), 0
+        for part in parts:
+            by_scores[start : start + len(part)] = part
+            start += len(part)
+        return by_scores, None, None
+
+
+def _slope(scores: Tensor, index: Tensor, mask: Tensor | None, x: Tensor, gradient: Tensor) -> Tensor:
+    """Gradient of some rows: shares of the rest that sum to 1, and -1 for the better item; 0 in rows without a rest."""
+    alone = x == -math.inf
+    share = _over(scores, index, mask).sub_(x.masked_fill(alone, 0)[:, None]).exp_()
+    return (share * gradient[:, None]).scatter(-1, index[:, None], gradient.masked_fill(alone, 0).neg()[:, None])
+
+
+def _blocks(scores: Tensor, *others: Tensor | None) -> Iterator[tuple[Any, ...]]:
+    """So many rows of everything that they stay in the cache."""
+    rows = max(1, BLOCK // max(1, scores.shape[1]))
+    for start in range(0, len(scores), rows):
+        yield tuple(None if part is None else part[start : start + rows] for part in (scores, *others))
 
 
 def _total(terms: Float[Tensor, "*rows n"], slack: bool) -> Float[Tensor, "*rows"]:

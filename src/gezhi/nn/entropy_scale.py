@@ -10,6 +10,7 @@ Notation: $n_i$ = `n_keys`, $n_0$ = `train_len`, $s_{ij}$ = `logits`, $h_d(\lamb
 from __future__ import annotations
 
 import math
+import sys
 from typing import Literal, overload
 
 import torch
@@ -46,14 +47,18 @@ def entropy_invariant_scale(
         clip: never below 1, for a model trained with the usual scale at this length.
     Returns: a float for an int; for a tensor one of its shape, in float32 at least.
     Errors: ValueError for train_len ≤ 1.
-    Example:
+    Example: a factor, and the recipe for a call of one's own: it goes on the query, so that cached keys stay valid.
         >>> entropy_invariant_scale(4096), entropy_invariant_scale(64, clip=True)
         (1.333..., 1.0)
+        >>> query, key, value = torch.randn(3, 1, 2, 6, 4)
+        >>> seen = torch.arange(1, 7)  # keys that each query sees under a causal mask; mask.sum(-1) under any other
+        >>> factor = entropy_invariant_scale(seen, train_len=4, clip=True)[:, None]
+        >>> out = torch.nn.functional.scaled_dot_product_attention(query * factor, key, value, is_causal=True)
 
     References: 苏剑林, 从熵不变性看Attention的Scale操作, 2021; D. Chiang and P. Cholak, Overcoming a Theoretical
         Limitation of Self-Attention, 2022.
     """
-    check_number("train_len", train_len, above=1, fix="Pass the number of keys seen in training.")
+    _check_length(train_len)
     if not isinstance(n_keys, Tensor):
         check_number("n_keys", n_keys, at_least=0)
         factor = math.log(max(n_keys, 1)) / math.log(train_len)  # (5)
@@ -93,7 +98,7 @@ class EntropyInvariantScale(torch.nn.Module):
         learnable: bool | int = False,
     ) -> None:
         super().__init__()
-        check_number("train_len", train_len, above=1, fix="Pass the number of keys seen in training.")
+        _check_length(train_len)
         check_choice("mode", mode, ("row", "sequence"))
         self.train_len, self.clip, self.mode = train_len, clip, mode
         self.gain = torch.nn.Parameter(torch.ones(int(learnable), 1, 1)) if learnable else None
@@ -170,6 +175,11 @@ def attention_entropy(
     logs = torch.where(visible, wide, torch.where(empty, 0.0, -math.inf)).log_softmax(-1)
     entropy = -(logs.exp() * logs.masked_fill(~visible, 0)).sum(-1)  # (2)
     return entropy.masked_fill(empty[..., 0], fill)
+
+
+def _check_length(train_len: int | float) -> None:
+    fix = "Pass the number of keys seen in training."
+    check_number("train_len", train_len, above=1, at_most=sys.float_info.max, fix=fix)
 
 
 def _visible(logits: Tensor, mask: Mask | Tensor | None) -> Bool[Tensor, "*heads queries keys"]:

@@ -102,7 +102,7 @@ def metric_margin_loss(
     return reduce(loss, reduction)
 
 
-class MarginSoftmaxLoss(torch.nn.Module):
+class MarginSoftmaxLoss(torch.nn.Embedding):
     r"""`margin_softmax_loss` of features against class centres that it owns, for up to millions of classes.
 
     Args:
@@ -112,6 +112,8 @@ class MarginSoftmaxLoss(torch.nn.Module):
         recompute: do not keep the (rows, classes) exponentials for backward, at the price of a third matrix product
             more.
     Errors: ValueError for bad labels, features of another width, and scale ≤ 0.
+    It is the `torch.nn.Embedding` of the class centres, by which DDP knows when their gradient is sparse.
+
     Cost: three matrix products rows × classes × dim, two thousand classes at a time. Beside `weight` and its gradient
         one matrix (rows, classes) is held, and none with `recompute`. Half precision and autocast are computed in
         float32. First derivatives only: for higher ones pass cosines to `margin_softmax_loss`.
@@ -136,26 +138,26 @@ class MarginSoftmaxLoss(torch.nn.Module):
         ignore_index: int = -100,
         recompute: bool = False,
     ) -> None:
-        super().__init__()
         check_number("num_classes", num_classes, at_least=1)
         check_number("embedding_dim", embedding_dim, at_least=1)
         check_number("scale", scale, above=0)
         check_number("label_smoothing", label_smoothing, at_least=0, at_most=1)
-        self.margin, self.scale, self.label_smoothing = margin, scale, label_smoothing
+        super().__init__(num_classes, embedding_dim)
+        self.margin, self.scale, self.label_smoothing = margin, float(scale), float(label_smoothing)
         self.ignore_index, self.recompute = ignore_index, recompute
-        self.weight = torch.nn.Parameter(torch.empty(num_classes, embedding_dim))
-        self.reset_parameters()
 
     def reset_parameters(self) -> None:
         torch.nn.init.normal_(self.weight, std=0.01)
 
-    def forward(self, features: Float[Tensor, "rows dim"], labels: Int[Tensor, " rows"]) -> Float[Tensor, ""]:
+    def forward(  # type: ignore[override]
+        self, features: Float[Tensor, "rows dim"], labels: Int[Tensor, " rows"]
+    ) -> Float[Tensor, ""]:
         """Mean loss of the rows that count."""
         return self._loss(features, self.weight, labels)
 
     def logits(self, features: Float[Tensor, "rows dim"]) -> Float[Tensor, "rows classes"]:
-        """s cos without margin, for inference."""
-        return self._unit(features) @ unit_rows(self.weight).mT * self.scale
+        """s cos without margin, for inference; in the wider type of `features` and `weight`, float32 at least."""
+        return self._cosine(self._unit(features), self.weight) * self.scale
 
     def _loss(self, features: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
         classes = len(weight)
@@ -164,7 +166,7 @@ class MarginSoftmaxLoss(torch.nn.Module):
         target, counted = _target(labels, self.ignore_index)
         if torch.compiler.is_compiling():  # the compiler fuses and recomputes by itself
             return margin_softmax_loss(
-                unit @ unit_rows(weight).mT,
+                self._cosine(unit, weight),
                 labels,
                 margin=self.margin,
                 scale=self.scale,
@@ -179,6 +181,9 @@ class MarginSoftmaxLoss(torch.nn.Module):
         if self.label_smoothing:
             loss = loss + _smoothing(self.label_smoothing, positive, seen.total, classes)
         return reduce(loss.masked_fill(~counted, 0), "mean", counted)
+
+    def _cosine(self, unit: Tensor, weight: Tensor) -> Float[Tensor, "rows classes"]:
+        return unit @ unit_rows(weight.to(unit.dtype)).mT
 
     def _unit(self, features: Tensor) -> Tensor:
         if features.ndim != 2 or features.shape[1] != self.weight.shape[1]:
@@ -199,7 +204,7 @@ class SampledMarginSoftmaxLoss(MarginSoftmaxLoss):
         num_classes, embedding_dim, settings: as in `MarginSoftmaxLoss`.
         class_share: share of all classes to take, 0 < share ≤ 1; never fewer than there are rows. 0.1 is the paper's.
         sparse: give `weight` a sparse gradient that holds the taken classes alone, for `torch.optim.SparseAdam` or
-            `SGD`.
+            `SGD`. DDP exchanges it sparsely where the backend can (gloo); each process draws classes of its own.
     Cost: that of `MarginSoftmaxLoss` on the share, plus a random number a class and a copy of the taken centres.
     Example:
         >>> loss = SampledMarginSoftmaxLoss(1000, 2, class_share=0.01, sparse=True)
@@ -224,14 +229,14 @@ class SampledMarginSoftmaxLoss(MarginSoftmaxLoss):
         check_number("class_share", class_share, at_most=1)
         self.class_share, self.sparse = class_share, sparse
 
-    def forward(
+    def forward(  # type: ignore[override]
         self,
         features: Float[Tensor, "rows dim"],
         labels: Int[Tensor, " rows"],
         generator: torch.Generator | None = None,
     ) -> Float[Tensor, ""]:
         """Mean loss of the rows that count, over the classes that `generator` draws."""
-        if not self.training or self.class_share == 1:
+        if not self.training or (self.class_share == 1 and not self.sparse):
             return self._loss(features, self.weight, labels)
         check_index("labels", labels, len(features), len(self.weight), self.ignore_index)
         target, counted = _target(labels, self.ignore_index)

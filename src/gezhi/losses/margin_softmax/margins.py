@@ -38,7 +38,7 @@ def additive_cosine(margin: float = 0.35) -> Margin:
     check_number("margin", margin, at_least=0)
     if margin >= 2:
         warnings.warn(f"margin {margin:g}: two cosines differ by 2 at most", UnreachableMarginWarning, stacklevel=2)
-    return partial(_additive_cosine, margin=margin)
+    return partial(_additive_cosine, margin=float(margin))
 
 
 def additive_angle(margin: float = 0.5) -> Margin:
@@ -60,7 +60,7 @@ def additive_angle(margin: float = 0.5) -> Margin:
     """
     check_number("margin", margin, at_least=0)
     check_number("margin", margin, below=math.pi, fix="The angle is in radians.")
-    return partial(_additive_angle, margin=margin)
+    return partial(_additive_angle, margin=float(margin))
 
 
 def quadruple_angle() -> Margin:

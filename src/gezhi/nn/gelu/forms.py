@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, Protocol
+from functools import wraps
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar, cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from gezhi._checks import check_choice, check_number, invalid
 
+Form = TypeVar("Form", bound=Callable[..., Tensor])
 LARGEST = sys.float_info.max
 SQRT_TWO_OVER_PI = math.sqrt(2 / math.pi)
 GELUVariant = Literal["none", "tanh", "sigmoid"]
@@ -28,6 +31,19 @@ HF_GELU_NAMES: dict[str, GELUVariant] = {
 }
 
 
+def one_node(form: Form) -> Form:
+    """A function that torch.fx and tensor subclasses take as a whole, as they take torch's own."""
+
+    @wraps(form)
+    def dispatched(x: Tensor, **settings: Any) -> Tensor:
+        if has_torch_function_unary(x):
+            return handle_torch_function(dispatched, (x,), x, **settings)
+        return form(x, **settings)
+
+    return cast(Form, dispatched)
+
+
+@one_node
 def gelu_erf(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     r"""Exact GELU, x times the normal distribution function.
 
@@ -49,6 +65,7 @@ def gelu_erf(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     return _gated(x, _NormalGate())
 
 
+@one_node
 def gelu_tanh(x: Float[Tensor, "*shape"], *, coefficient: float = 0.044715) -> Float[Tensor, "*shape"]:
     r"""The tanh form of GELU: `gelu_new`, `gelu_pytorch_tanh`, JAX's default.
 
@@ -72,6 +89,7 @@ def gelu_tanh(x: Float[Tensor, "*shape"], *, coefficient: float = 0.044715) -> F
     return _gated(x, _LogisticGate(2 * SQRT_TWO_OVER_PI, coefficient))
 
 
+@one_node
 def gelu_sigmoid(x: Float[Tensor, "*shape"], *, slope: float = 1.702) -> Float[Tensor, "*shape"]:
     r"""The logistic form of GELU: `quick_gelu`, the activation of OpenAI's CLIP.
 
@@ -97,6 +115,9 @@ def gelu_sigmoid(x: Float[Tensor, "*shape"], *, slope: float = 1.702) -> Float[T
 
 class GELU(torch.nn.Module):
     """GELU as a layer, with the choices of `torch.nn.GELU` and the logistic form.
+
+    It goes where that goes: `torch.compile`, `torch.export`, `torch.fx.symbolic_trace`, `torch.jit.trace` and both ONNX
+    exporters (where exact GELU is the runtime's own, since ONNX has no erfc); `torch.jit.script` takes torch's alone.
 
     Args:
         approximate: `"none"` is `gelu_erf`, `"tanh"` is `gelu_tanh`, `"sigmoid"` is `gelu_sigmoid`, each with the
@@ -169,7 +190,10 @@ class _LogisticGate(NamedTuple):
 def _gated(x: Tensor, gate: _Gate) -> Tensor:
     if not x.is_floating_point():
         raise invalid("x", "be a floating-point tensor", x.dtype, "Convert it with x.float().", kind=TypeError)
-    if torch.compiler.is_compiling():  # the compiler derives, fuses and recomputes by itself
+    tracing: bool = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+    if tracing or torch.compiler.is_compiling():  # they derive, fuse and recompute by themselves
+        if isinstance(gate, _NormalGate) and torch.onnx.is_in_onnx_export():
+            return torch.nn.functional.gelu(x)
         wide = _at_least_single(x).clamp(min=-gate.bound)
         return (wide * gate.value(wide.clamp(max=gate.bound))).to(x.dtype)  # (1)
     y: Tensor = _Gated.apply(x, gate)  # type: ignore[no-untyped-call]

@@ -55,20 +55,23 @@ def leaves(batch: Any, name: str) -> Iterator[tuple[str, Any]]:
                 yield from leaves(item, f"{name}[{i}]")
 
 
-def count_rows(inputs: tuple[Any, ...]) -> int:
-    """The one number of rows of all inputs."""
-    found = {name: len(leaf) for i, batch in enumerate(inputs) for name, leaf in leaves(batch, f"inputs[{i}]")}
-    if not found:
+def count_rows(inputs: tuple[Any, ...]) -> list[int]:
+    """How many rows each input has: the same number, or a multiple of the smallest (k passages for each query)."""
+    found = [dict(leaves(batch, f"inputs[{i}]")) for i, batch in enumerate(inputs)]
+    if not all(found) or not found:
         kinds = ", ".join(type(batch).__name__ for batch in inputs) or "none"
         raise invalid("inputs", "be tensors, mappings or lists with rows", kinds, "Pass one batch per encoder.")
-    if len(set(found.values())) > 1:
+    counts = [{len(leaf) for leaf in batch.values()} for batch in found]
+    least = min(map(min, counts))
+    if any(len(sizes) > 1 for sizes in counts) or any(least and max(sizes) % least for sizes in counts):
         sizes = ", ".join(
             f"{name} {tuple(leaf.shape) if isinstance(leaf, Tensor) else len(leaf)}"
-            for i, batch in enumerate(inputs)
-            for name, leaf in leaves(batch, f"inputs[{i}]")
+            for batch in found
+            for name, leaf in batch.items()
         )
-        raise invalid("inputs", "have the same number of rows", sizes, "Pass one row per sample everywhere.")
-    return next(iter(found.values()))
+        fix = "Pass one row per sample everywhere, or k rows per sample in an input."
+        raise invalid("inputs", "have the same number of rows, or a multiple of it", sizes, fix)
+    return [max(sizes) for sizes in counts]
 
 
 def rows(batch: Any, start: int, stop: int, *, copy: bool = False) -> Any:

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 
-def gather_sizes(count: int, device: torch.device, group: Any) -> list[int]:
-    """Number of rows of each process."""
-    mine = torch.tensor([count], device=device)
-    sizes = [torch.zeros_like(mine) for _ in range(dist.get_world_size(group))]
-    dist.all_gather(sizes, mine, group=group)
-    return [int(size) for size in sizes]
+def gather_sizes(counts: list[int], device: torch.device, group: Any) -> list[list[int]]:
+    """Numbers of rows of each input in each process."""
+    mine = torch.tensor(counts, device=device)
+    found = [torch.zeros_like(mine) for _ in range(dist.get_world_size(group))]
+    dist.all_gather(found, mine, group=group)
+    return torch.stack(found, -1).tolist()
 
 
 def gather_rows(local: Tensor, sizes: list[int], group: Any) -> Tensor:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Literal, NamedTuple
+from numbers import Integral
+from typing import Any, Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -47,7 +48,8 @@ class ContrastiveCache:
             `lambda s: scaler.scale(s).backward()`.
 
     Returns: calling it, `procedure(*inputs)` with tensors, mappings (keyword arguments of the encoder), lists or tuples
-        (positional arguments) or lists of rows such as texts: the detached loss. Parameters stay as they are; the
+        (positional arguments) or lists of rows such as texts: the detached loss. An input may have k rows for each of
+        another's (n queries, k·n passages). Parameters stay as they are; the
         generators end where one encoding in chunks and the loss would have left them.
     Errors: ValueError for sizes that disagree, an empty batch, a loss that is no scalar or ignores a representation,
         and batch normalisation; FloatingPointError for a loss that is not finite, before any gradient is added;
@@ -81,7 +83,7 @@ class ContrastiveCache:
     ) -> None:
         check_number("chunk_size", chunk_size, at_least=1, fix="Pass the number of rows that fit into memory.")
         check_choice("batch_norm", batch_norm, ("error", "allow"))
-        if not isinstance(chunk_size, int):
+        if not isinstance(cast(Any, chunk_size), Integral):
             raise invalid("chunk_size", "be an integer", chunk_size, kind=TypeError)
         self.shared = not isinstance(encoder, Sequence | nn.ModuleList)
         encoders: list[Any] = list(encoder) if isinstance(encoder, Sequence | nn.ModuleList) else [encoder]
@@ -89,7 +91,7 @@ class ContrastiveCache:
         for one in self.encoders:
             if not callable(one):
                 raise invalid("encoder", "be callable", type(one).__name__, kind=TypeError)
-        self.loss_fn, self.chunk_size, self.representation = loss_fn, chunk_size, representation
+        self.loss_fn, self.chunk_size, self.representation = loss_fn, int(chunk_size), representation
         self.replay_rng, self.batch_norm = replay_rng, batch_norm
         self.process_group, self.backward = process_group, backward
 
@@ -112,24 +114,25 @@ class _Step:
         if len(self.encoders) != len(inputs):
             raise invalid("inputs", f"be one for each of the {len(self.encoders)} encoders", len(inputs))
         behind = [chunks.module_of(encoder) for encoder in self.encoders]
-        self.modules = [module for module in behind if module is not None]
+        self.modules = list(dict.fromkeys(module for module in behind if module is not None))
         if procedure.batch_norm == "error":
             guards.refuse_batch_norm(self.modules)
-        self.n = chunks.count_rows(inputs)
+        counts = chunks.count_rows(inputs)
         self.devices = guards.devices_of(self.modules, chunks.tensors(inputs))
-        self.sizes = self._sizes()
-        if min(self.sizes) == 0:
-            fix = "Leave the step out in every process." if len(self.sizes) > 1 else "Leave the step out."
-            raise invalid("inputs", "have rows", f"sizes {self.sizes}", fix)
+        self.sizes = self._sizes(counts)
+        for sizes in self.sizes:
+            if min(sizes) == 0:
+                fix = "Leave the step out in every process." if len(sizes) > 1 else "Leave the step out."
+                raise invalid("inputs", "have rows", f"sizes {sizes}", fix)
         self.random = guards.RandomStates(self.devices)
         self.states: dict[Chunk, list[Tensor]] = {}
-        self.wraps = [distributed.averaging([module] if module is not None else []) for module in behind]
-        self.wrappers = distributed.averaging(self.modules)
-        cuts = [range(0, self.n, procedure.chunk_size) for _ in inputs]
+        found = {module: distributed.averaging([module]) for module in self.modules}
+        self.wraps = [[] if module is None else found[module] for module in behind]
+        self.wrappers = [wrapper for wrappers in found.values() for wrapper in wrappers]
         self.cuts = [
-            Chunk(tower, start, min(start + procedure.chunk_size, self.n))
-            for tower, starts in enumerate(cuts)
-            for start in starts
+            Chunk(tower, start, min(start + procedure.chunk_size, count))
+            for tower, count in enumerate(counts)
+            for start in range(0, count, procedure.chunk_size)
         ]
         trains = [chunks.trains(*pair) for pair in zip(behind, inputs, strict=True)]
         work = [cut for cut in self.cuts if trains[cut.tower]]
@@ -138,10 +141,11 @@ class _Step:
         self.again = sorted(work[:-1], key=lambda cut: cut.tower != work[-1].tower)
         self.leaves: list[Tensor] = []
 
-    def _sizes(self) -> list[int]:
+    def _sizes(self, counts: list[int]) -> list[list[int]]:
+        """Rows of each input in each process."""
         if self.settings.process_group is None:
-            return [self.n]
-        return distributed.gather_sizes(self.n, self.devices[-1], self.settings.process_group)
+            return [[count] for count in counts]
+        return distributed.gather_sizes(counts, self.devices[-1], self.settings.process_group)
 
     def encode(self) -> tuple[list[Tensor], Tensor | None]:
         """The representations of all inputs; only the last chunk that trains keeps its graph, and is returned too."""
@@ -179,7 +183,10 @@ class _Step:
         group = self.settings.process_group
         with torch.enable_grad(), guards.without_autocast(self.devices):
             local = [h.detach().requires_grad_() for h in cached]
-            whole = local if group is None else [distributed.gather_rows(h, self.sizes, group) for h in local]
+            whole = local
+            if group is not None:
+                pairs = zip(local, self.sizes, strict=True)
+                whole = [distributed.gather_rows(h, sizes, group) for h, sizes in pairs]
             loss = self.settings.loss_fn(*whole)
             _check(loss)
             own = {id(h) for h in local}
@@ -233,7 +240,7 @@ class _Step:
         wrapped = distributed.averaging([module] if module is not None else [])
         averaged = {id(p) for wrapper in (*self.wrappers, *wrapped) for p in wrapper.parameters()}
         with torch.enable_grad(), distributed.unsynchronised(w for w in self.wrappers if w not in wrapped):
-            terms = [(leaf * g).sum() / (1 if id(leaf) in averaged else len(self.sizes)) for leaf, g in pairs]
+            terms = [(leaf * g).sum() / (1 if id(leaf) in averaged else len(self.sizes[0])) for leaf, g in pairs]
             self.settings.backward(torch.stack([chunks.widened(term) for term in terms]).sum())
         return True
 
