@@ -1,6 +1,10 @@
 """The Transformer and its replaceable parts."""
 
+from gezhi.nn.attention import AttentionCache as AttentionCache
+from gezhi.nn.attention import FeatureMap as FeatureMap
+from gezhi.nn.attention import LinearState as LinearState
 from gezhi.nn.attention import Mask as Mask
+from gezhi.nn.attention import MultiheadAttention as MultiheadAttention
 from gezhi.nn.attention import dot_product_attention as dot_product_attention
 from gezhi.nn.attention import l2 as l2
 from gezhi.nn.attention import relu2 as relu2
@@ -20,3 +24,16 @@ from gezhi.nn.gelu import fit_gelu_approximation as fit_gelu_approximation
 from gezhi.nn.gelu import gelu_erf as gelu_erf
 from gezhi.nn.gelu import gelu_sigmoid as gelu_sigmoid
 from gezhi.nn.gelu import gelu_tanh as gelu_tanh
+from gezhi.nn.linear_attention import LinearAttention as LinearAttention
+from gezhi.nn.linear_attention import PositiveRandomFeatures as PositiveRandomFeatures
+from gezhi.nn.linear_attention import cosine as cosine
+from gezhi.nn.linear_attention import double_softmax as double_softmax
+from gezhi.nn.linear_attention import elu1 as elu1
+from gezhi.nn.linear_attention import exp as exp
+from gezhi.nn.linear_attention import linear_attention_matrix as linear_attention_matrix
+from gezhi.nn.linear_attention import linear_attention_step as linear_attention_step
+from gezhi.nn.positions import Rotary as Rotary
+from gezhi.nn.positions import alibi as alibi
+from gezhi.nn.positions import rotary as rotary
+from gezhi.nn.positions import t5_bias as t5_bias
+from gezhi.nn.positions import t5_bucket as t5_bucket
