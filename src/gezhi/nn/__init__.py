@@ -64,6 +64,8 @@ from gezhi.nn.positions import alibi as alibi
 from gezhi.nn.positions import rotary as rotary
 from gezhi.nn.positions import t5_bias as t5_bias
 from gezhi.nn.positions import t5_bucket as t5_bucket
+from gezhi.nn.transformer import Transformer as Transformer
+from gezhi.nn.transformer import TransformerConfig as TransformerConfig
 from gezhi.nn.urpe import URPE as URPE
 from gezhi.nn.urpe import PositionProbe as PositionProbe
 from gezhi.nn.urpe import position_probe as position_probe

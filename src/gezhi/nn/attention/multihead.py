@@ -96,12 +96,15 @@ class MultiheadAttention(torch.nn.Module):
         *,
         mask: Mask | Tensor | None = None,
         cache: AttentionCache | None = None,
+        bias: Tensor | None = None,
+        gate: Gate | None = None,
     ) -> Float[Tensor, "batch queries dim"]:
         """Attention of the tokens `x` over `context`, by default over themselves.
 
         Args:
             mask: True may attend; its keys are all those in the cache and then the new ones.
             cache: holds what came before `x` and is extended by it; with it the mask has to be causal.
+            bias, gate: what several layers share, in place of the layer's own.
         """
         context = x if context is None else context
         query = _heads(self.query(x), self.num_heads)
@@ -109,34 +112,46 @@ class MultiheadAttention(torch.nn.Module):
         rule = as_mask(mask)
         if cache is not None and not rule.causal:
             raise invalid("mask", "be causal with a cache", rule, "Keys to come are hidden from the tokens so far.")
+        gate = self.gate if gate is None else gate
         if cache is not None and isinstance(self.kernel, FeatureMap):
+            refuse(bias=self.bias if bias is None else bias, gate=gate, dense=rule.dense)
             mixed = self._stepped(query, key, value, rule, cache)
         else:
-            mixed = self._attended(query, key, value, rule, cache)
+            mixed = self._attended(query, key, value, rule, cache, bias, gate)
         out: Tensor = self.output(mixed.transpose(1, 2).flatten(-2))
         return out
 
-    def _attended(self, query: Tensor, key: Tensor, value: Tensor, mask: Mask, cache: AttentionCache | None) -> Tensor:
+    def _attended(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        mask: Mask,
+        cache: AttentionCache | None,
+        bias: Tensor | None,
+        gate: Gate | None,
+    ) -> Tensor:
         rotate = self.rotate
         if cache is not None:
             if rotate is not None:  # once, before the key is kept
                 query, key, rotate = rotate(query, cache.length), rotate(key, cache.length), None
             key, value = cache.append(key, value)
+        if bias is None and self.bias is not None:
+            bias = self.bias(query.shape[-2], key.shape[-2]).to(query)
         return dot_product_attention(
             query,
             key,
             value,
             mask=mask,
-            bias=None if self.bias is None else self.bias(query.shape[-2], key.shape[-2]).to(query),
+            bias=bias,
             scale=self.scale,
             kernel=self.kernel,
-            gate=self.gate,
+            gate=gate,
             rotate=rotate,
             dropout=self.dropout if self.training else 0.0,
         )
 
     def _stepped(self, query: Tensor, key: Tensor, value: Tensor, mask: Mask, cache: AttentionCache) -> Tensor:
-        refuse(bias=self.bias, gate=self.gate, dense=mask.dense)
         key, value = each_head(query, key, value)
         attend = linear_attend(self.kernel, query.shape[-1], self.scale, self.rotate)  # type: ignore[arg-type]
         new = mask if mask.keys is None else replace(mask, keys=mask.keys[:, -key.shape[-2] :])
