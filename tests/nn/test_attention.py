@@ -291,6 +291,78 @@ def test_a_callable_scale_gets_the_visible_keys(mask):
         assert torch.equal(seen[0].long(), mask.visible(5, 7))
 
 
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("gate", [None, GATE], ids=["", "gate"])
+def test_grouped_key_heads_serve_their_queries(kernel, gate):
+    query, key, value = normal(2, 8, 5, 4), normal(2, 2, 7, 4, seed=1), normal(2, 2, 7, 3, seed=2)
+    gate = None if gate is None else gate.repeat(4, 1, 1)
+    for mask in (MASKS["none"], MASKS["prefix, padding"]):
+        out = dot_product_attention(query, key, value, mask=mask, kernel=KERNELS[kernel], gate=gate)
+        for head in range(8):
+            alone = (query[:, [head]], key[:, [head // 4]], value[:, [head // 4]])
+            of_head = None if gate is None else gate[[head]]
+            expected = reference_attention(*alone, mask, gate=of_head, kernel=kernel)
+            torch.testing.assert_close(out[:, [head]], expected, atol=1e-12, rtol=0)
+
+
+# ---- groups of queries ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS)
+def test_groups_of_queries_change_nothing(kernel, mask, monkeypatch):
+    def everything():
+        tensors = [x.requires_grad_() for x in (*inputs(), BIAS.clone(), GATE.clone())]
+        query, key, value, bias, gate = tensors
+        out = dot_product_attention(query, key, value, bias=bias, gate=gate, mask=mask, kernel=KERNELS[kernel])
+        return [out, *torch.autograd.grad(out.square().sum(), tensors)]
+
+    whole = everything()
+    for held in (1, 2 * 2 * 7 * 2):  # one query at a time; two
+        monkeypatch.setattr("gezhi.nn.attention.core._SCORES", held)
+        for left, right in zip(everything(), whole, strict=True):
+            torch.testing.assert_close(left, right, atol=1e-12, rtol=0)
+
+
+def test_a_gate_may_build_its_rows_when_they_are_needed(monkeypatch):
+    def gate(n_q, n_k, start, stop):
+        asked.append((n_q, n_k, start, stop))
+        return GATE[:, start:stop]
+
+    asked = []
+    expected = dot_product_attention(*inputs(), gate=GATE)
+    assert torch.equal(dot_product_attention(*inputs(), gate=gate), expected)
+    monkeypatch.setattr("gezhi.nn.attention.core._SCORES", 2 * 2 * 7 * 2)
+    torch.testing.assert_close(dot_product_attention(*inputs(), gate=gate), expected, atol=1e-12, rtol=0)
+    assert asked == [(5, 7, 0, 5), (5, 7, 0, 2), (5, 7, 2, 4), (5, 7, 4, 5)]
+
+
+def test_training_keeps_no_matrix_of_weights(monkeypatch):
+    def saved(held):
+        monkeypatch.setattr("gezhi.nn.attention.core._SCORES", held)
+        sizes = []
+        tensors = [normal(1, 1, 64, 4, seed=s).requires_grad_() for s in range(3)]
+        with torch.autograd.graph.saved_tensors_hooks(lambda x: sizes.append(x.numel()) or x, lambda x: x):
+            dot_product_attention(*tensors, gate=torch.ones(64, 64).double())
+        return sizes
+
+    assert max(saved(64 * 64)) == 64 * 64
+    assert max(saved(64)) <= 64 * 4
+
+
+def test_dropout_comes_after_the_gate_and_is_the_same_when_computed_again(monkeypatch):
+    monkeypatch.setattr("gezhi.nn.attention.core._SCORES", 1)
+    query, key = normal(1, 1, 6, 4), normal(1, 1, 50, 4, seed=1)
+    value = torch.eye(50).double()[None, None].requires_grad_()  # the output is the matrix of weights
+    weights = dot_product_attention(query, key, value, gate=torch.full((1,), 3.0).double(), dropout=0.4)
+    plain = 3 * dot_product_attention(query, key, value.detach()) / 0.6
+    kept = weights != 0
+    assert 0.5 < kept.double().mean() < 0.7
+    torch.testing.assert_close(weights[kept], plain[kept])
+    (grad,) = torch.autograd.grad(weights.sum(), value)
+    torch.testing.assert_close(grad[0, 0, :, 0], weights[0, 0].sum(0).detach())
+
+
 # ---- gradient -------------------------------------------------------------------------------------------------------
 
 
@@ -384,6 +456,39 @@ def test_every_rule_traces_into_one_graph(rule):
     ("call", "error", "message"),
     [
         (lambda q, k, v: dot_product_attention(q, k[..., :3], v), ValueError, r"got \(2, 2, 5, 4\), \(2, 2, 7, 3\)"),
+        (
+            lambda q, k, v: dot_product_attention(q[0], k[0], v[0]),
+            ValueError,
+            r"\(batch, heads, n_q, dim\).*got \(2, 5",
+        ),
+        (lambda q, k, v: dot_product_attention(q[:1], k, v), ValueError, "same batch size: got 1 and 2"),
+        (
+            lambda q, k, v: dot_product_attention(q.repeat(1, 2, 1, 1)[:, :3], k, v),
+            ValueError,
+            "heads of query must be a multiple of the number of heads of key, 2: got 3",
+        ),
+        (
+            lambda q, k, v: dot_product_attention(q, k, v, mask=torch.ones(2, 7).bool()),
+            ValueError,
+            r"mask must broadcast to .* = \(2, 2, 5, 7\): got \(2, 7\).*Mask\(keys=",
+        ),
+        (
+            lambda q, k, v: dot_product_attention(q[:, :1], k[:, :1], v[:, :1], mask=torch.ones(2, 5, 7).bool()),
+            ValueError,
+            r"mask must broadcast .*got \(2, 5, 7\). One of \(batch, n_q, n_k\) becomes x\[:, None\]",
+        ),
+        (
+            lambda q, k, v: dot_product_attention(q, k, v, mask=Mask(keys=torch.ones(3, 7).bool())),
+            ValueError,
+            r"mask.keys must have the shape \(batch, n_k\) = \(2, 7\): got \(3, 7\)",
+        ),
+        (
+            lambda q, k, v: dot_product_attention(q, k, v, bias=BIAS[:, :4]),
+            ValueError,
+            r"bias must broadcast .*\(2, 4, 7",
+        ),
+        (lambda q, k, v: dot_product_attention(q, k, v, gate=GATE[..., :6]), ValueError, "gate must broadcast"),
+        (lambda *_: Mask(dense=torch.ones(7).bool()), ValueError, r"dense must have 2 to 4 axes.*got \(7,\)"),
         (lambda q, k, v: dot_product_attention(q, k, v[:, :, :5]), ValueError, r"query, key, value must have .*5, 3\)"),
         (lambda q, k, v: dot_product_attention(q, k, v, bias=BIAS > 0), TypeError, "bias must be floating point: got"),
         (lambda q, k, _: dot_product_attention(k, q, q, mask=Mask(causal=True)), ValueError, r"key \(5\) .* got 7"),
@@ -391,12 +496,12 @@ def test_every_rule_traces_into_one_graph(rule):
         (
             lambda q, k, v: dot_product_attention(q, k, v, mask=torch.ones(5, 7)),
             TypeError,
-            "dense must be bool: .*float",
+            r"mask must be bool: got torch.float32. Numbers .* 0 and 1 would hide nothing. Pass mask.bool\(\)",
         ),
         (
             lambda *_: Mask(keys=torch.ones(2, 7).long()),
             TypeError,
-            r"keys must be bool: got torch.int64. Pass mask.bool",
+            r"keys must be bool: got torch.int64.* Pass mask.bool",
         ),
         (
             lambda *_: Mask(keys=torch.ones(7).bool()),
