@@ -253,7 +253,7 @@ def test_over_random_directions_the_entropy_still_grows_as_the_page_says():
     entropy = n.log() + torch.as_tensor(spherical_entropy_shift(64, entropy_invariant_scale(n).numpy() / 8))
     slopes = entropy.diff() / n.log().diff()
     middle = (n.log()[1:] + n.log()[:-1]) / 2
-    torch.testing.assert_close(slopes, 1 - middle / math.log(512) ** 2, atol=0.02, rtol=0)  # (9)
+    torch.testing.assert_close(slopes, 1 - middle / math.log(512) ** 2, atol=0.025, rtol=0)  # (9)
 
 
 def test_the_line_through_one_misses_the_scale_in_use_by_a_factor_of_four():
