@@ -248,6 +248,18 @@ def test_entropy_splits_as_the_page_says(seed, factor):
     assert attention_entropy(factor * logits).item() == pytest.approx(parts.item(), abs=1e-12)
 
 
+def test_over_random_directions_the_entropy_still_grows_as_the_page_says():
+    n = 4.0 ** torch.arange(3, 8, dtype=torch.float64)
+    entropy = n.log() + torch.as_tensor(spherical_entropy_shift(64, entropy_invariant_scale(n).numpy() / 8))
+    slopes = entropy.diff() / n.log().diff()
+    middle = (n.log()[1:] + n.log()[:-1]) / 2
+    torch.testing.assert_close(slopes, 1 - middle / math.log(512) ** 2, atol=0.025, rtol=0)  # (9)
+
+
+def test_the_line_through_one_misses_the_scale_in_use_by_a_factor_of_four():
+    assert -0.24 * 64 / 8 / spherical_entropy_shift(64, 1 / 8) == pytest.approx(3.926, abs=0.001)
+
+
 def test_one_key_above_the_rest_keeps_its_entropy_under_the_law():
     def entropy(n, gap):
         logits = torch.zeros(1, n, dtype=torch.float64)

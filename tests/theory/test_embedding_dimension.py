@@ -171,6 +171,27 @@ def test_rule_of_thumb_is_the_limit_of_the_threshold():
     assert min_embedding_dim(N) == pytest.approx(rule_of_thumb(N, coefficient=coefficient), rel=1e-4)
 
 
+def test_rule_of_thumb_is_near_the_threshold_and_a_row_needs_half():
+    N = np.array([512, 1e5, 5e6])
+    assert abs(rule_of_thumb(N) / min_embedding_dim(N) - 1).max() < 0.0082
+    assert abs(min_embedding_dim(N, softmax="row") / min_embedding_dim(N) - 0.5).max() < 0.0032
+
+
+def test_without_a_bound_on_length_two_dimensions_select_any_key():
+    angle = 2 * math.pi * np.arange(512) / 512
+    keys = 1000 * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    logits = keys @ keys.T  # query i points at key i
+    loss = np.log(np.exp(logits - np.diag(logits)[:, None]).sum(axis=1))
+    assert loss.max() < 1e-9
+
+
+def test_the_published_bound_asks_for_nearly_twice_the_exact_tail():
+    N, eps = np.array([1000, 1000, 10_000, 512]), np.array([0.1, 0.5, 0.3, 0.5])
+    share = jl_min_dim(N, eps, method="article") / jl_min_dim(N, eps)
+    assert (share > 1.82).all()
+    assert (share < 2.3).all()
+
+
 @given(st.integers(2, 10**6), st.floats(0.02, 0.98), st.floats(1e-6, 0.5))
 def test_exact_dimension_is_never_above_the_bounds_it_sharpens(N, eps, delta):
     n = jl_min_dim(N, eps, delta=delta)

@@ -1,6 +1,7 @@
 r"""Entropy-invariant attention scale: logits grow with log n, so that attention stays as sharp on longer inputs.
 
 Title: Entropy-invariant attention scale | 熵不变性缩放
+Also: log n scaling, LogN attention, 8823
 Tags: attention, length extrapolation, softmax
 Articles: 从熵不变性看Attention的Scale操作
 Page: docs/methods/entropy_scale.md

@@ -1,6 +1,7 @@
 r"""Embedding dimension: how wide a vector must be, by minimum entropy and by the Johnson–Lindenstrauss lemma.
 
 Title: Embedding dimension | 词向量的维度
+Also: 8.33 log N, JL lemma, 8711
 Tags: embedding, entropy, random projection
 Articles: 关于维度公式"n > 8.33 log N"的可用性分析
 Page: docs/methods/embedding_dimension.md
