@@ -37,13 +37,13 @@ def both(stem: str) -> tuple[Page, Page]:
     return found  # type: ignore[return-value]
 
 
-def tests_of(experiment: Experiment) -> dict[str, tuple[Test, ...]]:
+def asked_by(experiment: Experiment) -> dict[str, tuple[Test, ...]]:
     return {name: claim.tests for study in experiment.studies for name, claim in study.asked.items()}
 
 
 @BY_STEM
 def test_every_claim_has_its_sentence_in_both_languages_and_no_sentence_is_left_over(stem):
-    asked = list(tests_of(load_experiment(stem)))
+    asked = list(asked_by(load_experiment(stem)))
     for found in both(stem):
         assert sorted(found.claims.sentences) == sorted(asked)
     en, zh = (found.claims for found in both(stem))
@@ -72,7 +72,7 @@ def test_there_is_one_thesis_of_an_article_and_about_a_dozen_claims(stem):
 def test_every_margin_stands_in_the_criterion(stem):
     experiment = load_experiment(stem)
     for found in both(stem):
-        for name, asked in tests_of(experiment).items():
+        for name, asked in asked_by(experiment).items():
             sentence = found.claims.sentences[name]
             numbers = {
                 abs(float(re.sub(r"[ \u00a0]", "", n).replace("−", "-"))) for n in NUMBER.findall(sentence.criterion)
@@ -96,7 +96,7 @@ def test_every_study_says_what_its_verdicts_speak_of(stem):
 
 @BY_STEM
 def test_in_short_is_short_and_rests_on_claims(stem):
-    sentences = tests_of(load_experiment(stem))
+    sentences = asked_by(load_experiment(stem))
     for found in both(stem):
         short = found.short
         assert short.text
@@ -111,7 +111,7 @@ def shown_names(stem: str) -> set[str]:
     """Everything an experiment shows by name."""
     experiment = load_experiment(stem)
     shown = {name for study in experiment.studies for name in (study.name, *study.arms, *study.cases)}
-    shown |= {test.number.metric for tests in tests_of(experiment).values() for test in tests}
+    shown |= {test.number.metric for tests in asked_by(experiment).values() for test in tests}
     figures = [figure for study in experiment.studies for figure in study.figures]
     return shown | {f.metric for f in figures} | {f.x for f in figures if getattr(f, "x", "")}
 

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 from contract import Sample
-from gezhi.experiments._cosent import by_matrix
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gezhi.data import DataUnavailable, Pairs, read
-from gezhi.experiments import _digit_pairs, _text_pairs
-from gezhi.experiments.cosent import TEXT_ARMS
+from gezhi.experiments.cosent import TEXTS, by_matrix
+from gezhi.experiments.setups import pairs as digit_pairs
+from gezhi.experiments.setups import texts as text_pairs
 from gezhi.losses import CoSENTLoss, NoRankedPairWarning, cosent_loss, optimal_threshold
 
 
@@ -386,10 +386,10 @@ def test_types_are_named():
 def test_digit_pairs_alternate_and_hard_negatives_are_near():
     data = read("digits")
     classes = {(row / 16).astype(np.float32).tobytes(): y for row, y in zip(data.X, data.y, strict=True)}
-    size = _digit_pairs.Size(60, 60, 1, validation=40)
+    size = digit_pairs.Size(60, 60, 1, validation=40)
     cosine = {}
     for negatives in ("hard", "random"):
-        train, validation, test = _digit_pairs.digit_pairs(data, 3, size, negatives)
+        train, validation, test = digit_pairs.digit_pairs(data, 3, size, negatives)
         for rows in (train, validation, test):
             same = [
                 classes[a.numpy().tobytes()] == classes[b.numpy().tobytes()]
@@ -404,7 +404,7 @@ def test_digit_pairs_alternate_and_hard_negatives_are_near():
 
 def embedded(left, right):
     count = max(*left, *right) + 1
-    return _text_pairs.Embedded(
+    return text_pairs.Embedded(
         normal(count, 6, dtype=torch.float32), np.array(left), np.array(right), normal(len(left))
     )
 
@@ -413,7 +413,7 @@ def embedded(left, right):
 def test_texts_of_the_test_are_not_in_training(every_pair):
     links = list(itertools.combinations(range(16), 2)) if every_pair else [(2 * i, 2 * i + 1) for i in range(60)]
     case = embedded(*map(list, zip(*links, strict=True)))
-    train, test = _text_pairs.divided(case, 1)
+    train, test = text_pairs.divided(case, 1)
     texts = [{row.numpy().tobytes() for row in torch.cat([rows.left, rows.right])} for rows in (train, test)]
     assert not texts[0] & texts[1]
     assert len(train.labels) + len(test.labels) == (60 if not every_pair else pytest.approx(60, abs=10))
@@ -421,28 +421,28 @@ def test_texts_of_the_test_are_not_in_training(every_pair):
 
 def test_too_few_pairs_are_named():
     with pytest.raises(ValueError, match="pairs must leave 8 for training and 8 for the test: got"):
-        _text_pairs.divided(embedded([0, 2, 4], [1, 3, 5]), 0)
+        text_pairs.divided(embedded([0, 2, 4], [1, 3, 5]), 0)
 
 
 def test_classes_and_targets_of_graded_labels():
     graded = torch.arange(100, dtype=torch.float64)
-    assert _digit_pairs.SentenceBert(4, graded).cuts.tolist() == pytest.approx([19.8, 39.6, 59.4, 79.2])
-    assert _digit_pairs.SentenceBert(4, tensor([3.0, 1, 1, 2])).cuts.tolist() == [1.5, 2.5]
+    assert digit_pairs.SentenceBert(4, graded).cuts.tolist() == pytest.approx([19.8, 39.6, 59.4, 79.2])
+    assert digit_pairs.SentenceBert(4, tensor([3.0, 1, 1, 2])).cuts.tolist() == [1.5, 2.5]
     seen = []
-    _digit_pairs.Regression(lambda cosine, y: seen.append(y) or cosine, graded)(
+    digit_pairs.Regression(lambda cosine, y: seen.append(y) or cosine, graded)(
         normal(3, 2), normal(3, 2), tensor([0.0, 99, 49.5])
     )
     assert seen[0].tolist() == [0, 1, 0.5]
 
 
-@pytest.mark.parametrize("arm", TEXT_ARMS)
+@pytest.mark.parametrize("arm", TEXTS.arms)
 def test_every_arm_of_the_texts_runs_and_no_training_leaves_the_cosine_as_it_is(arm):
     case = embedded([2 * i for i in range(60)], [2 * i + 1 for i in range(60)])
-    found = _text_pairs.adapted(TEXT_ARMS[arm], case, 0, 1)["spearman"]
+    found = text_pairs.adapted(TEXTS.arms[arm], case, 0, 1)["spearman"]
     assert -1 <= found <= 1
-    if TEXT_ARMS[arm] is None:
-        rows = _text_pairs.divided(case, 0)[1]
-        assert found == _digit_pairs.correlation(torch.cosine_similarity, rows)
+    if TEXTS.arms[arm] is None:
+        rows = text_pairs.divided(case, 0)[1]
+        assert found == digit_pairs.correlation(torch.cosine_similarity, rows)
 
 
 def test_texts_are_embedded_by_the_named_folder(tmp_path):
@@ -455,7 +455,7 @@ def test_texts_are_embedded_by_the_named_folder(tmp_path):
     model = hub.BertModel(config).eval()
     model.save_pretrained(tmp_path)
     pairs = Pairs(("a b c", "d"), ("d", "e e"), np.array([1.0, 0.0]), "toy", tmp_path)
-    case = _text_pairs.embedded(pairs)
+    case = text_pairs.embedded(pairs)
     tokenizer = hub.AutoTokenizer.from_pretrained(tmp_path)
     for texts, rows in ((pairs.left, case.left), (pairs.right, case.right)):
         for text, row in zip(texts, rows, strict=True):
@@ -467,7 +467,7 @@ def test_texts_are_embedded_by_the_named_folder(tmp_path):
 def test_a_folder_without_an_encoder_is_named(tmp_path):
     pytest.importorskip("transformers")
     with pytest.raises(DataUnavailable, match=f"{tmp_path}: no encoder for transformers with safetensors weights"):
-        _text_pairs.vectors_of(["a"], tmp_path)
+        text_pairs.vectors_of(["a"], tmp_path)
 
 
 def test_the_matrix_of_the_cost_study_is_the_same_loss():

@@ -10,11 +10,12 @@ import pickle
 import pytest
 import torch
 from contract import Sample
-from gezhi.experiments._gelu import Swap, TableSize, TextSize, answers, scores, swapped_in_table, swapped_in_text
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gezhi.data import read
+from gezhi.experiments.gelu import Swap, TableSize, swapped, swapped_in_table, swapped_in_text
+from gezhi.experiments.setups.bytes import Training
 from gezhi.nn import (
     GELU,
     HF_GELU_NAMES,
@@ -519,22 +520,21 @@ def test_constants_must_be_numbers():
 # ---- experiment -----------------------------------------------------------------------------------------------------
 
 
-def test_the_probability_metric_sees_what_turns_no_answer():
-    logits = torch.log(tensor(0.7, 0.3, 0.4, 0.6).view(2, 2))
-    assert scores(answers(logits, torch.tensor([0, 0]))) == pytest.approx(
-        {"accuracy": 0.5, "probability of the right answer": (0.7 + 0.4) / 2}
-    )
+def test_the_change_of_a_probability_sees_what_turns_no_answer():
+    chances = {"none": tensor(0.7, 0.3, 0.4, 0.6).view(2, 2), "tanh": tensor(0.6, 0.4, 0.4, 0.6).view(2, 2)}
+    found = swapped(lambda form: chances[form].log(), Swap("none", "tanh"), torch.tensor([0, 0]))
+    assert found == pytest.approx({"accuracy": 0.5, "change": -0.05})
 
 
 @pytest.mark.parametrize(
     ("measure", "data", "size"),
     [
-        (swapped_in_table, "digits", TableSize(0.1, 20, 1)),
-        (swapped_in_text, "python-documentation", TextSize(2, 4, 16, 100)),
+        (swapped_in_table, "digits", TableSize(20, 1)),
+        (swapped_in_text, "python-documentation", Training(2, 4, 16, 32, 1)),
     ],
 )
 def test_a_swap_changes_the_form_and_nothing_else(measure, data, size):
     cases = Swap("none", "none"), Swap("none", "sigmoid"), Swap("none", "none")
-    first, swapped, again = (measure(swap, read(data), 7, size) for swap in cases)
+    first, swap, again = (measure(case, read(data), 7, size) for case in cases)
     assert first == again
-    assert first["probability of the right answer"] != swapped["probability of the right answer"]
+    assert first["change"] == 0 != swap["change"]

@@ -325,7 +325,7 @@ def test_summing_chunk_losses_is_something_else():
 
 
 def test_only_the_activations_of_one_chunk_wait_for_backward():
-    from gezhi.experiments._contrastive_cache import peak_saved
+    from gezhi.lab.clock import peak_saved
 
     encoder = perceptron()
     peaks = []

@@ -17,7 +17,6 @@ from gezhi.data.loading import load as load
 from gezhi.data.offline.cache import available as available
 from gezhi.data.offline.cache import cache_folder as cache_folder
 from gezhi.data.offline.cache import describe as describe
-from gezhi.data.offline.cache import home as cache_folder
 from gezhi.data.offline.cache import read as read
 from gezhi.data.offline.catalogue import Source as Source
 from gezhi.data.offline.catalogue import sources as sources
