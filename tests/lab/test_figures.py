@@ -220,6 +220,8 @@ def test_profiles_are_bounded_where_the_claim_says():
     spec = Profile("error", "small", x="x", log=(False, True))
     chart = profile_chart(run_of(records.speed(), "error", spec), "line")
     assert [band.everywhere for band in chart.bands] == [(-math.inf, 1e-3)]
+    others = profile_chart(run_of(records.speed(), "error", Profile("error", "small", arms=("old",), x="x")), "line")
+    assert others.bands == []  # the claim speaks of the arm that is not drawn
     measured = records.speed()
     curves = measured.studies[1].levels["line"]["new"]
     curves["error"] = [[-v if v else None for v in curves["error"][0]]]

@@ -177,6 +177,9 @@ def test_levels_of_rows_are_means_over_the_rows():
     assert float(new.drawn.low) > float(old.drawn.high)
 
 
-def test_curves_are_no_levels():
-    _, error = tables(record_of([records.speed()]).methods[0])
+def test_curves_are_no_levels_and_exact_ones_keep_five_digits():
+    measured = records.speed()
+    measured.studies[1].levels["line"]["new"]["largest error"] = [0.04471489]
+    _, error = tables(record_of([measured]).methods[0])
     assert [metric.en for metric in error.metrics] == ["largest error"]
+    assert error.cases[0][1][1].levels[0].mean == "0.044715"

@@ -106,7 +106,8 @@ def _profile_regions(run: Run, case: str, *, signed: bool) -> dict[Region, None]
     """The regions of claims on figures of the profile, such as its `largest error`; sizes bound it on both sides."""
     found: dict[Region, None] = {}
     for test in run.tests(case, ("value", "ratio")):
-        region = run.placed(test, case) if run.spec.metric in test.metric else None
+        drawn = run.spec.metric in test.metric and test.arm in run.arms
+        region = run.placed(test, case) if drawn else None
         if region:
             low, high = region
             found[(-high, high) if signed and low in (0.0, -math.inf) else region] = None

@@ -17,6 +17,7 @@ COSTS = {
     "evaluations": text("model calls", "模型调用"),
     "parameters": text("parameters", "参数"),
 }
+EXACT = 5  # digits of a level without interval
 PLOT = 200.0  # width of the drawn level
 
 
@@ -105,7 +106,7 @@ def _level(found: Summary | None) -> Level:
     if found is None:
         return Level("–")
     if found.interval is None:
-        return Level(exact_number(found.mean, digits=3))
+        return Level(exact_number(found.mean, digits=EXACT))
     low, high = found.interval
     if max(map(abs, found.extent)) >= 1e6 or max(map(abs, found.interval)) < 1e-4:
         ends = (exact_number(end, digits=2) for end in found.interval)
