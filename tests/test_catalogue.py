@@ -92,7 +92,7 @@ def test_a_method_without_notation_or_names(house):
     assert (method.notation, method.public) == ("", ())
 
 
-@pytest.mark.parametrize("wrong", ["closed_form_logistics", "close_form", "closed-form-logistic"])
+@pytest.mark.parametrize("wrong", ["closed_form_logistics", "close_form", "closed-from-logistic"])
 def test_a_wrong_name_suggests_the_nearest(wrong):
     with pytest.raises(
         ValueError, match=rf"METHOD must be a known method: got '{wrong}'. Did you mean 'closed_form_log"

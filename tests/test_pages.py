@@ -9,14 +9,13 @@ import pytest
 
 from gezhi import _catalogue
 from gezhi.lab.claims import Test
-from gezhi.lab.names import NEEDS_NAME, chinese, entry, lookup, tables
+from gezhi.lab.names import chinese, entry, lookup, needs_name, tables
 from gezhi.lab.pages import MOST_WORDS, Page, page
 from gezhi.lab.study import Experiment, load_experiment
 
 STEMS = sorted(_catalogue.methods())
 BY_STEM = pytest.mark.parametrize("stem", STEMS)
 MOST_CHARACTERS = 160  # of a thesis, and of the sentence that answers it
-KEPT = {
     "softmax",
     "log",
     "cos",
@@ -114,10 +113,6 @@ def shown_names(stem: str) -> set[str]:
     shown |= {test.number.metric for tests in asked_by(experiment).values() for test in tests}
     figures = [figure for study in experiment.studies for figure in study.figures]
     return shown | {f.metric for f in figures} | {f.x for f in figures if getattr(f, "x", "")}
-
-
-def needs_name(name: str) -> bool:
-    return any(word not in KEPT for word in NEEDS_NAME.findall(re.sub(r"[A-Z]\w*", "", name)))
 
 
 @BY_STEM
