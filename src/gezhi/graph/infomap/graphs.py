@@ -189,6 +189,6 @@ def _checked(weights: Any, directed: bool, names: tuple[Hashable, ...] | None = 
 def name_groups(names: Sequence[Hashable] | None, labels: Ints) -> list[set[Hashable]]:
     """The nodes of each label as a set of names, largest set first (then by the first node)."""
     order = np.argsort(labels, kind="stable")
-    parts = np.split(order, np.flatnonzero(np.diff(labels[order])) + 1)
+    parts = np.split(order, np.flatnonzero(np.diff(labels[order])) + 1) if len(order) else []
     parts.sort(key=lambda part: (-len(part), int(part[0])))
     return [set(part.tolist()) if names is None else {names[i] for i in part} for part in parts]
