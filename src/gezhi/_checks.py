@@ -63,10 +63,9 @@ def check_integer(
         Traceback (most recent call last):
         TypeError: n_trials must be an integer: got 1.5 (float).
     """
-    if isinstance(value, bool) or not isinstance(value, Integral):
+    if isinstance(value, Real) and not isinstance(value, bool | Integral):
         raise invalid(argument, "be an integer", f"{value!r} ({type(value).__name__})", fix, kind=TypeError)
-    check_number(argument, value, at_least=at_least, at_most=at_most, fix=fix)
-    return int(value)
+    return int(check_number(argument, value, at_least=at_least, at_most=at_most, fix=fix))
 
 
 def entries_by_name(argument: str, value: Any) -> dict[Hashable, Any] | None:

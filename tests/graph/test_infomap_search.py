@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import random
 import sys
 
+import networkx as nx
 import numpy as np
 import pytest
 from graph.infomap_reference import CONVENTIONS, convention_name, nested, planted, random_edges, recursive_triangles
@@ -128,6 +130,76 @@ def set_partitions(n):
     for _ in range(n - 1):
         parts = [[*part, i] for part in parts for i in range(max(part) + 2)]
     return parts
+
+
+KINDS = [
+    lambda n, rng, seed: nx.gnp_random_graph(n, rng.uniform(3, 9) / n, seed=seed),
+    lambda n, rng, seed: nx.barabasi_albert_graph(n, int(rng.integers(2, 5)), seed=seed),
+    lambda n, rng, seed: nx.watts_strogatz_graph(n, 6, rng.uniform(0.05, 0.4), seed=seed),
+    lambda n, rng, seed: nx.planted_partition_graph(6, n // 6, 0.4, rng.uniform(0.01, 0.05), seed=seed),
+    lambda n, _, seed: nx.powerlaw_cluster_graph(n, 3, 0.5, seed=seed),
+    lambda n, rng, seed: nx.gnp_random_graph(n, rng.uniform(3, 9) / n, seed=seed, directed=True),
+]
+
+
+def random_graphs():
+    """24 graphs of 30 to 300 nodes, of six kinds."""
+    rng = np.random.default_rng(0)
+    return [KINDS[i % 6](int(rng.integers(30, 300)), rng, int(rng.integers(1e9))) for i in range(24)]
+
+
+def shortest_of_peers(G):
+    """Bits of the better of C++ infomap and igraph, ten trials each."""
+    infomap = pytest.importorskip("infomap", reason="infomap is not installed")
+    igraph = pytest.importorskip("igraph", reason="igraph is not installed")
+    network = infomap.Network()
+    network.add_nodes(range(len(G)))
+    network.add_links(np.array([(*edge, 1.0) for edge in G.edges()]))
+    options = infomap.Options(silent=True, two_level=True, directed=G.is_directed(), num_trials=10, seed=1)
+    igraph.set_random_number_generator(random.Random(1))
+    graph = igraph.Graph(n=len(G), edges=list(G.edges()), directed=G.is_directed())
+    labels = np.array(graph.community_infomap(trials=10).membership)
+    return min(network.run(options=options).codelength, map_equation(G, labels).total)
+
+
+def test_codes_of_random_graphs_are_those_of_the_best_peer():
+    excess = []
+    for G in random_graphs():
+        ours = InfomapClustering("precomputed", n_trials=10).fit(G).codelength_.total
+        excess.append(ours / shortest_of_peers(G) - 1)
+    assert max(excess) <= 2e-4, excess
+    assert np.mean(excess) < 0
+
+
+@given(SEEDS, st.sampled_from(CONVENTIONS))
+def test_mixing_and_trials_never_lengthen_the_best(seed, convention):
+    _, net = prepared(random_edges(seed, n=30, edges=60), **convention)
+    label, other, draw = random_labels(seed, 31, 6), random_labels(seed + 1, 31, 5), np.array([seed])
+    assert kernels.code(net, kernels.mixed(net, label, other, draw)) <= kernels.code(net, label) + 1e-12
+    best = kernels.first_of(net, label)
+    for _ in range(3):
+        better = kernels.joined(net, best, random_labels(seed + 2, 31, 4), seed, 1e-5)
+        assert better.length <= best.length
+        assert better.length == pytest.approx(kernels.code(net, better.label), **TINY)
+        best = better
+
+
+@given(SEEDS)
+def test_an_overlay_is_the_common_refinement(seed):
+    label, other = random_labels(seed, 31, 6), random_labels(seed + 1, 31, 5)
+    part, k = networks.overlay(label, other)
+    pairs = np.array(list(zip(label, other, strict=True)))
+    assert k == len(np.unique(pairs, axis=0)) == part.max() + 1
+    for a in range(31):
+        np.testing.assert_array_equal(part == part[a], (pairs == pairs[a]).all(axis=1))
+
+
+def test_a_kick_puts_half_of_the_nodes_on_their_own():
+    label = np.repeat(np.arange(40), 25).astype(np.int32)
+    kicked = kernels.kicked(label, np.array([5]))
+    together = np.bincount(kicked, minlength=1000)[kicked] > 1
+    assert 400 < together.sum() < 600
+    assert all(len(set(label[kicked == i])) == 1 for i in set(kicked.tolist()))
 
 
 def test_planted_groups_are_found():

@@ -25,12 +25,14 @@ def infomap_communities(
     """Communities that minimise the two-level map equation, as the functions of `networkx.community` return them.
 
     Args:
-        G: networkx graph (a DiGraph is walked along its edges), or any graph of `map_equation`.
+        G: networkx or igraph graph (a directed one is walked along its edges), or any graph of `map_equation`.
         weight: edge attribute that holds the weight (absent: 1); None: all weights are 1.
-        seed: integer or `numpy.random.RandomState`; None: NumPy's global generator decides.
-        directed: for matrices and edge arrays; a networkx graph knows its own direction.
+        seed: integer ≥ 0 or a generator of NumPy; the same integer gives the communities of
+            `InfomapClustering(random_state=seed)`. None: NumPy's global generator decides.
+        directed: for matrices and edge arrays; networkx and igraph graphs know their own direction.
         n_trials, n_jobs: as in `InfomapClustering`; the others as in `map_equation`.
-    Returns: sets of nodes, largest first; every node is in exactly one.
+    Returns: sets of nodes, largest first; every node is in exactly one. Nodes of igraph go by their attribute "name",
+        where they have it, else by number.
     Errors: ValueError naming the argument.
     Cost: O(m) a pass over the links.
     Example:

@@ -46,7 +46,7 @@ def renew(state: Floats, i: int, teleport: float, free: bool) -> None:
     state[i, COST] = cost(rate, out, into, sent, landing, state[i, SIZE], teleport, free)
     if teleport == 0.0 and not free and out > 0.0 and into > 0.0:
         state[i, SLOPE_OUT] = math.log(out) + 1.0
-        state[i, SLOPE_INTO] = math.log(into) + 1.0
+        state[i, SLOPE_INTO] = state[i, SLOPE_OUT] if into == out else math.log(into) + 1.0
         state[i, SLOPE_ALL] = math.log(out + rate) + 1.0
     else:
         state[i, SLOPE_ALL] = UNKNOWN

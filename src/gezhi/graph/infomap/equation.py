@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Mapping
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+from scipy.special import entr
 
-from gezhi._checks import check_same_length, invalid
+from gezhi._checks import check_same_length, entries_by_name, invalid
 from gezhi.graph.infomap.flow import Flow, stationary_flow
 from gezhi.graph.infomap.graphs import Floats, Graph, Ints, read_graph
+
+LOG2 = math.log(2.0)
 
 
 class Codelength(NamedTuple):
@@ -43,18 +47,20 @@ def map_equation(
     -\sum_\alpha\mathrm{plogp}(p_\alpha) \tag{4}$$
 
     Args:
-        graph: networkx graph; sparse or dense square matrix, weight from i to j at [i, j]; or a tuple of edge arrays
-            `(source, target)`, `(source, target, weight)` or `(source, target, weight, n)`. Weights ≥ 0; parallel
-            edges are summed, zero weights dropped.
+        graph: networkx graph or `igraph.Graph`; sparse or dense square matrix, weight from i to j at [i, j]; or a
+            tuple of edge arrays `(source, target)`, `(source, target, weight)` or `(source, target, weight, n)`.
+            Weights ≥ 0, of any size; parallel edges are summed, zero weights dropped. Without nodes: 0 bits.
         partition: one hashable label per node, or one tuple per node (its modules from the root down; lengths may
-            differ). A dict from node to either, or a list of sets of nodes, serves too.
-        directed: whether the direction of links counts; a networkx graph knows its own. Undirected matrices must be
-            symmetric (a self-loop stands once on the diagonal).
+            differ), in the order of the nodes. A dict or pandas Series from node to either is taken by name, and so
+            is a list of sets of nodes, each node in one of them.
+        directed: whether the direction of links counts; networkx and igraph graphs know their own. Undirected
+            matrices must be symmetric (a self-loop stands once on the diagonal).
         teleportation: chance of a jump per step on directed graphs, 0 ≤ τ < 1; 0 needs a strongly connected graph.
         recorded: whether jumps are encoded (the 2009 paper and the article: True, with `teleport_to="nodes"`).
         teleport_to: jumps land on nodes alike, or in proportion to link weights. Unrecorded jumps to links are the
             default of the C++ program.
-        markov_time: every link flow across a border is multiplied by it, > 0; larger values favour fewer modules.
+        markov_time: every link flow across a border is multiplied by it, 0 < t ≤ 1e6; larger values favour fewer
+            modules.
     Returns: total, index (all codebooks of modules) and module (all codebooks of nodes) in bits; total ≥ 0.
     Errors: ValueError naming graph, weights, partition or parameter.
     Cost: O(n + m) for a partition, times the depth for a tree; O(m) a step of power iteration if directed.
@@ -74,8 +80,7 @@ def map_equation(
 
 def plogp(x: Floats) -> Floats:
     """x log₂ x, 0 for x ≤ 0 (rounding may leave a rate below 0)."""
-    x = np.maximum(x, 0.0)
-    return np.asarray(x * np.log2(np.where(x > 0, x, 1.0)))
+    return np.asarray(entr(np.maximum(x, 0.0)) / -LOG2)
 
 
 def one_level_codelength(p: Floats) -> float:
@@ -84,12 +89,17 @@ def one_level_codelength(p: Floats) -> float:
 
 
 def codelength(flow: Flow, levels: list[Ints]) -> Codelength:
-    """(4), of which (1) is the tree with a single level of modules below the root.
+    """(4), or (1), to which it comes down with a single level of modules.
 
     Args:
         flow: of the graph.
         levels: for each depth the number of each node's module there, −1 for nodes whose modules end above.
     """
+    if len(levels) == 1:
+        rate, out, into = border_flow(flow, levels[0])
+        index = float(plogp(into.sum()) - plogp(into).sum())  # (1)
+        module = float((plogp(out + rate) - plogp(out)).sum() - plogp(flow.p).sum())  # (1)
+        return Codelength(max(index, 0.0) + max(module, 0.0), max(index, 0.0), max(module, 0.0))
     index = module = 0.0
     above, leaving = np.where(levels[0] < 0, -1, 0), np.zeros(1)
     for depth, labels in enumerate(levels):
@@ -118,18 +128,22 @@ def border_flow(flow: Flow, labels: Ints) -> tuple[Floats, Floats, Floats]:
     $$q^{out}_i \mathrel{+}= S_i(1-V_i),\qquad q^{in}_i \mathrel{+}= \Big(\sum_\alpha S_\alpha-S_i\Big)V_i. \tag{3}$$
     """
     k = int(labels.max(initial=-1)) + 1
-    source = np.repeat(labels, np.diff(flow.links.indptr))
-    target = labels[flow.links.indices]
-    leaves, enters = (source != target) & (source >= 0), (source != target) & (target >= 0)
-    out = np.bincount(source[leaves], weights=flow.links.data[leaves], minlength=k)
-    into = np.bincount(target[enters], weights=flow.links.data[enters], minlength=k)
-    node = labels >= 0
-    rate, sent, landing = (
-        np.bincount(labels[node], weights=values[node], minlength=k) for values in (flow.p, flow.sent, flow.landing)
-    )
-    out = out + np.maximum(sent * (1 - landing), 0.0)  # (3)
-    into = into + np.maximum((flow.sent.sum() - sent) * landing, 0.0)  # (3)
-    return np.asarray(rate, dtype=np.float64), out, into
+    source, target = labels.repeat(np.diff(flow.links.indptr)), labels[flow.links.indices]
+    crosses = np.flatnonzero(source != target)
+    source, target, carried = source[crosses], target[crosses], flow.links.data[crosses]
+    node = labels if labels.min(initial=0) >= 0 else np.where(labels < 0, k, labels)  # those in none: a last module
+    rate = _sums(node, flow.p, k)
+    out, into = (_sums(np.where(ends < 0, k, ends), carried, k) for ends in (source, target))
+    if flow.sent.any():
+        sent, landing = _sums(node, flow.sent, k), _sums(node, flow.landing, k)
+        out = out + np.maximum(sent * (1 - landing), 0.0)  # (3)
+        into = into + np.maximum((flow.sent.sum() - sent) * landing, 0.0)  # (3)
+    return rate, out, into
+
+
+def _sums(module: Any, values: Floats, k: int) -> Floats:
+    """Sums of values over modules 0 … k − 1."""
+    return np.bincount(module, weights=values, minlength=k)[:k].astype(np.float64, copy=False)
 
 
 def partition_levels(partition: Any, graph: Graph) -> list[Ints]:
@@ -146,7 +160,7 @@ def path_levels(paths: list[tuple[Hashable, ...]]) -> list[Ints]:
     """The same for one tuple per node."""
     ends: set[tuple[Hashable, ...]] = set()
     levels: list[Ints] = []
-    for depth in range(1, max(map(len, paths)) + 1):
+    for depth in range(1, max(map(len, paths), default=1) + 1):
         numbers: dict[tuple[Hashable, ...], int] = {}
         try:
             level = [numbers.setdefault(path[:depth], len(numbers)) if len(path) >= depth else -1 for path in paths]
@@ -162,15 +176,34 @@ def path_levels(paths: list[tuple[Hashable, ...]]) -> list[Ints]:
 
 
 def _in_node_order(partition: Any, graph: Graph) -> Any:
-    names = range(graph.n) if graph.names is None else graph.names
-    if isinstance(partition, Mapping):
-        missing = [name for name in names if name not in partition]
-        if missing:
-            raise invalid("partition", "name every node", f"no {missing[0]!r}")
-        return [partition[name] for name in names]
-    if isinstance(partition, np.ndarray):
-        return partition if partition.dtype.kind in "iu" else partition.tolist()
-    entries = list(partition)
-    if entries and all(isinstance(entry, set | frozenset) for entry in entries):
-        return _in_node_order({name: i for i, entry in enumerate(entries) for name in entry}, graph)
+    if isinstance(partition, np.ndarray) and partition.dtype.kind in "iu":
+        return partition
+    if not isinstance(partition, Mapping | np.ndarray) and entries_by_name("partition", partition) is None:
+        partition = list(partition)
+        if partition and all(isinstance(entry, set | frozenset) for entry in partition):
+            partition = _disjoint(partition)
+    named = entries_by_name("partition", partition)
+    if named is None:
+        entries = partition.tolist() if isinstance(partition, np.ndarray) else partition
+        names: Any = range(len(entries))
+    else:
+        names = range(graph.n) if graph.names is None else graph.names
+        entries = [named[name] for name in names if name in named]
+        if len(entries) < graph.n:
+            raise invalid("partition", "name every node", f"no {next(n for n in names if n not in named)!r}")
+        if len(named) > graph.n:
+            raise invalid("partition", "name nodes of the graph alone", repr((named.keys() - set(names)).pop()))
+    for name, entry in zip(names, entries, strict=True):
+        if (isinstance(entry, float) and entry != entry) or type(entry).__name__ in ("NAType", "NaTType"):
+            raise invalid("partition", "give every node a label", f"{entry} for node {name!r}")
     return entries
+
+
+def _disjoint(groups: list[Any]) -> dict[Hashable, int]:
+    """The number of each node's group; ValueError where groups overlap."""
+    named: dict[Hashable, int] = {}
+    for i, group in enumerate(groups):
+        if not named.keys().isdisjoint(group):
+            raise invalid("partition", "hold each node in one set", f"{(named.keys() & group).pop()!r} in several")
+        named.update(dict.fromkeys(group, i))
+    return named

@@ -20,12 +20,13 @@ class InfomapClustering(ClusterMixin, BaseEstimator):
     Args:
         affinity: `"nearest_neighbors"`: X holds features and the graph is `knn_similarity_graph(X)`, for
             `directed=False` with an edge wherever one of two rows names the other; `"precomputed"`: X is a graph as in
-            `map_equation` (square matrix, networkx graph or tuple of edge arrays).
+            `map_equation` (square matrix, networkx or igraph graph, or tuple of edge arrays).
         two_level: modules only; False: a tree of modules inside modules, of any depth.
         directed, teleportation, recorded, teleport_to, markov_time: the walk, as in `map_equation`.
-        n_trials: searches from other random orders, the best of which is kept, ≥ 1. 10 is the literature's choice.
+        n_trials: searches from other random orders, ≥ 1. The best is kept, and mixed with each further one until two
+            have found it. 10 is the literature's choice.
         n_neighbors, min_similarity: of the neighbour graph; 50 and 0.6 are the article's choice for word vectors.
-        random_state: trials with the same state are the same, whatever `n_jobs`.
+        random_state: integer ≥ 0 or a generator of NumPy. The same integer gives the same modules, whatever `n_jobs`.
         n_jobs: threads that run trials side by side, as in joblib (-1: all cores).
 
     Attributes:

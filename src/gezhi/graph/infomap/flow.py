@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +12,10 @@ from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import spsolve
 
 from gezhi._checks import check_choice, check_number, invalid
-from gezhi.graph.infomap.graphs import Floats, Graph
+from gezhi.graph.infomap.graphs import Floats, Graph, row_sums
 
 STEPS = 1000
+LONGEST = 1e6  # markov time: one module is best long before, and rounding grows with it
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,11 +48,11 @@ def stationary_flow(
     (recorded) or leaves it (unrecorded). Unrecorded, one step without teleports follows, which alone is counted.
     """
     check_choice("teleport_to", teleport_to, ("links", "nodes"))
-    check_number("teleportation", teleportation, at_least=0, below=1)
-    check_number("markov_time", markov_time, above=0)
+    teleportation = check_number("teleportation", teleportation, at_least=0, below=1)
+    markov_time = check_number("markov_time", markov_time, above=0, at_most=LONGEST)
     zero = np.zeros(graph.n)
-    if not graph.directed:
-        strength = graph.weights.sum(axis=1)
+    if not graph.directed or not graph.n:
+        strength = row_sums(graph.weights.indptr, graph.weights.data)
         scale = 1 / (strength.sum() or 1.0)
         links = _links(graph.weights, graph.weights.data * (scale * markov_time))
         return Flow(strength * scale, links, zero, zero, symmetric=True)
@@ -67,7 +69,8 @@ def stationary_flow(
 
 def _links(weights: Any, flow: Floats) -> Any:
     """The matrix of link flows, without the diagonal."""
-    links = csr_array((flow, weights.indices, weights.indptr), shape=weights.shape)
+    links = copy(weights)  # its own numbers, the same places
+    links.data = flow
     if links.diagonal().any():
         every = links.tocoo()
         other = every.row != every.col
@@ -78,7 +81,7 @@ def _links(weights: Any, flow: Floats) -> Any:
 def _visit_rates(graph: Graph, tau: float, recorded: bool, teleport_to: str) -> tuple[Floats, Floats, Floats]:
     """π of (2), v, and the chance of each link once its source is reached."""
     weights = graph.weights
-    leaving = np.asarray(weights.sum(axis=1))
+    leaving = row_sums(weights.indptr, weights.data)
     if teleport_to == "nodes":
         landing = np.full(graph.n, 1 / graph.n)
     else:

@@ -1,8 +1,9 @@
-"""The two-level search: core loop, aggregation, fine and coarse tuning. Compiled; it counts in nats."""
+"""The two-level search: core loop, aggregation, tuning, and trials that learn from each other. Compiled; in nats."""
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,10 +18,19 @@ from gezhi.graph.infomap.costs import (
     total_entering,
 )
 from gezhi.graph.infomap.jit import compiled
-from gezhi.graph.infomap.networks import RATE, Ints, Network, Places, aggregate, compact, cut, single
+from gezhi.graph.infomap.networks import RATE, Ints, Network, Places, aggregate, compact, cut, overlay, single
 
+HALF = 2**30  # of the range of the Lehmer generator
 GAIN, TIE = 1e-10 * math.log(2), 1e-12 * math.log(2)
-PASSES = 20
+PASSES, KICKS = 20, 3
+
+
+class Best(NamedTuple):
+    """The shortest code so far, its partition, and how many trials have found it."""
+
+    length: float
+    label: Places
+    found: int
 
 
 @compiled
@@ -81,8 +91,10 @@ def core_loop(net: Network, label: Places, draw: Ints, passes: int) -> float:
             touched[count] = empty[empties - 1]
             count += 1
         cost_old, q_old = changed(state, node, a, old, -1.0, flow[old], net.teleport, net.free)
-        new, delta, of_q, now = old, -GAIN, 0.0, plogp(net.leave + q)
-        slope = math.log(net.leave + q) + 1.0 if net.leave + q > 0.0 else 0.0
+        new, delta, of_q, now, slope = old, -GAIN, 0.0, 0.0, 0.0
+        if net.leave + q > 0.0:
+            log_q = math.log(net.leave + q)
+            now, slope = (net.leave + q) * log_q, log_q + 1.0
         least_old = cost_old + q_old * slope - TIE
         for at in range(count):
             j = touched[at]
@@ -178,17 +190,77 @@ def one_module(net: Network) -> Places:
         if net.start[a] < net.start[a + 1] or net.node[a, RATE] > 0.0:
             first = a if first < 0 else first
             label[a] = first
+    compact(label)
     return label
 
 
 @compiled
-def best_of(net: Network, seeds: Ints, tolerance: float) -> tuple[float, Places]:
-    """The shortest code of a trial per seed and of one module (of equals: one module, then the first trial)."""
-    best = one_module(net)
-    shortest = code(net, best)
-    for seed in seeds:
-        label = search(net, seed, tolerance)
+def mixed(net: Network, label: Places, other: Places, draw: Ints) -> Places:
+    """From a partition on, move whole parts on which it agrees with another one: never longer than the first."""
+    part, k = overlay(label, other)
+    place, result = np.empty(k, np.int32), np.empty(len(label), np.int32)
+    for a in range(len(label)):
+        place[part[a]] = label[a]
+    descend(aggregate(net, part, k), place, draw, PASSES)
+    for a in range(len(label)):
+        result[a] = place[part[a]]
+    return result
+
+
+@compiled
+def kicked(label: Places, draw: Ints) -> Places:
+    """Half of the nodes, by chance, in modules of their own."""
+    n, seed = len(label), draw[0]
+    first, result = np.full(n, -1, np.int32), np.empty(n, np.int32)
+    for a in range(n):
+        seed = seed * 48271 % 2147483647
+        if seed > HALF:
+            result[a] = a
+        else:
+            if first[label[a]] < 0:
+                first[label[a]] = a
+            result[a] = first[label[a]]
+    draw[0] = seed
+    return result
+
+
+@compiled
+def joined(net: Network, so_far: Best, label: Places, seed: int, tolerance: float) -> Best:
+    """The best so far after one more trial.
+
+    A best that two trials have found is left alone. Else it is mixed with what the trial found, and then kicked and
+    tuned some times, each outcome being mixed with the best as well.
+    """
+    shortest, best, found = so_far
+    length, draw = code(net, label), np.array([seed])
+    if abs(length - shortest) <= GAIN:
+        return Best(shortest, best, found + 1)
+    if length < shortest:
+        shortest, best, label, found = length, label, best, 1
+    for attempt in range(1 + 2 * KICKS if found < 2 else 0):
+        if attempt % 2 == 1:
+            label = kicked(best, draw)
+            tune(net, label, draw, tolerance)
+        else:
+            label = mixed(net, best, label, draw)
         length = code(net, label)
         if length < shortest - GAIN:
-            best, shortest = label, length
-    return shortest, best
+            shortest, best, label = length, label, best
+    return Best(shortest, best, found)
+
+
+@compiled
+def first_of(net: Network, label: Places) -> Best:
+    """The first trial, or one module if that is no longer."""
+    best = one_module(net)
+    shortest, length = code(net, best), code(net, label)
+    return Best(length, label, 1) if length < shortest - GAIN else Best(shortest, best, 1)
+
+
+@compiled
+def best_of(net: Network, seeds: Ints, tolerance: float) -> Best:
+    """The shortest code of a trial per seed, each of which takes up the best so far, and of one module."""
+    best = first_of(net, search(net, seeds[0], tolerance))
+    for seed in seeds[1:]:
+        best = joined(net, best, search(net, seed, tolerance), seed, tolerance)
+    return best

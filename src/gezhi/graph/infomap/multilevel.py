@@ -104,7 +104,7 @@ class TreeSearch:
         """A leaf module's nodes in modules of their own."""
         part = self.part(module)
         label = self.found(part)
-        if label.max() == 0:
+        if label.max(initial=0) == 0:
             return []
         leave, rate = self.leaving(module), float(module.row[RATE])
         gain = plogp(leave + rate) - plogp(leave) - code(part, label)  # (4)

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.sparse import csr_array, issparse
 from sklearn.neighbors import NearestNeighbors
 
-from gezhi._checks import check_number, invalid
+from gezhi._checks import check_integer, check_number, invalid
 
 
 def knn_similarity_graph(X: Any, k: int = 50, min_sim: float = 0.6) -> Any:
@@ -29,8 +29,8 @@ def knn_similarity_graph(X: Any, k: int = 50, min_sim: float = 0.6) -> Any:
 
     References: 苏剑林, 最小熵原理(五):"层层递进"之社区发现与聚类, 2019.
     """
-    check_number("k", k, at_least=1)
-    check_number("min_sim", min_sim, at_least=0, at_most=1)
+    k = check_integer("k", k, at_least=1)
+    min_sim = check_number("min_sim", min_sim, at_least=0, at_most=1)
     rows: Any = X if issparse(X) else np.asarray(X)
     if rows.ndim != 2 or rows.shape[0] < 1:
         raise invalid("X", "have shape (rows, features) with a row at least", rows.shape)

@@ -76,6 +76,23 @@ def grouped(label: Places, k: int) -> tuple[Ints, Places]:
 
 
 @compiled
+def overlay(label: Places, other: Places) -> tuple[Places, int]:
+    """The parts on which two partitions agree, numbered 0 … k − 1, and k."""
+    first, member = grouped(label, label.max() + 1)
+    seen, number = np.full(other.max() + 1, -1, np.int32), np.empty(other.max() + 1, np.int32)
+    part, k = np.empty(len(label), np.int32), 0
+    for i in range(len(first) - 1):
+        for at in range(first[i], first[i + 1]):
+            j = other[member[at]]
+            if seen[j] != i:
+                seen[j] = i
+                number[j] = k
+                k += 1
+            part[member[at]] = number[j]
+    return part, k
+
+
+@compiled
 def aggregate(net: Network, label: Places, k: int) -> Network:
     """The network whose nodes are the modules 0 … k − 1."""
     first, member = grouped(label, k)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 import warnings
 from dataclasses import dataclass
 from importlib import import_module
@@ -14,16 +15,17 @@ from joblib import Parallel, delayed, effective_n_jobs
 from scipy.sparse import csr_array
 from sklearn.utils import check_random_state
 
-from gezhi._checks import check_number, invalid
+from gezhi._checks import check_integer, invalid
 from gezhi.graph.infomap.equation import Codelength, codelength, one_level_codelength, path_levels
 from gezhi.graph.infomap.flow import Flow, stationary_flow
-from gezhi.graph.infomap.graphs import Floats, Graph, Ints
+from gezhi.graph.infomap.graphs import Floats, Graph, Ints, row_sums
+from gezhi.graph.infomap.jit import is_compiled, is_kept
 
 TOLERANCE = 1e-5  # of the code without modules: a tuning step that gains less ends a trial
 
 
 class SlowSearchWarning(UserWarning):
-    """The search runs as plain Python, some hundred times slower. Remedy: install numba."""
+    """The search is slow, at the start or throughout. Remedy: install numba, give it a folder to write to."""
 
 
 @dataclass(frozen=True)
@@ -51,38 +53,47 @@ class Found:
 
 def find_modules(graph: Graph, settings: Settings, random_state: Any, n_jobs: int | None) -> Found:
     """The shortest code of `n_trials` searches; of equals the first."""
-    check_number("n_trials", settings.n_trials, at_least=1)
+    seeds = _seeds(check_integer("n_trials", settings.n_trials, at_least=1), random_state)
     flow = stationary_flow(graph, settings.teleportation, settings.recorded, settings.teleport_to, settings.markov_time)
-    seeds = _seeds(int(settings.n_trials), random_state)
-    jobs = 1 if n_jobs in (1, None) else effective_n_jobs(n_jobs)
-    parts = np.array_split(seeds, min(len(seeds), jobs)) if jobs > 1 else [seeds]
     kernels = import_module("gezhi.graph.infomap.kernels")  # only now, so that all else works without numba
-    if not hasattr(kernels.best_of, "py_func"):
-        warnings.warn("numba is not installed: the search runs as plain Python, some hundred times slower. Run: "
-                      "pip install 'gezhi[graph]'", SlowSearchWarning, stacklevel=4)  # fmt: skip
+    _warn_if_slow(kernels.best_of)
     net, tolerance = network(flow), TOLERANCE * math.log(2) * one_level_codelength(flow.p)
+    jobs = 1 if n_jobs in (1, None) else min(len(seeds), effective_n_jobs(n_jobs))
+    if settings.two_level and jobs == 1:
+        return _described(flow, kernels.best_of(net, seeds, tolerance).label)
+    run = Parallel(n_jobs=jobs, prefer="threads")
+    labels = run(delayed(kernels.search)(net, seed, tolerance) for seed in seeds)
+    best = kernels.first_of(net, labels[0])
+    for seed, label in zip(seeds[1:], labels[1:], strict=True):
+        best = kernels.joined(net, best, label, seed, tolerance)
+    if settings.two_level:
+        return _described(flow, best.label)
+    search_tree = import_module("gezhi.graph.infomap.multilevel").search_tree
+    starts = [*zip(labels, seeds.tolist(), strict=True), (best.label, int(seeds[0]))]
+    found = run(delayed(search_tree)(net, kernels.first_of(net, label).label, seed) for label, seed in starts)
+    return _described(flow, shortest_of(found, kernels.GAIN)[1])
 
-    def best(part: Ints) -> tuple[float, Any]:
-        if settings.two_level:
-            return kernels.best_of(net, part, tolerance)  # type: ignore[no-any-return]
-        search_tree = import_module("gezhi.graph.infomap.multilevel").search_tree
-        trees = [
-            search_tree(net, kernels.best_of(net, part[i : i + 1], tolerance)[1], int(s)) for i, s in enumerate(part)
-        ]
-        return shortest(trees, kernels.GAIN)
 
-    found = [best(seeds)] if len(parts) == 1 else Parallel(n_jobs=n_jobs, prefer="threads")(map(delayed(best), parts))
-    return _described(flow, shortest(found, kernels.GAIN)[1])
+def _warn_if_slow(kernel: Any) -> None:
+    if not is_compiled(kernel):
+        text = "numba is not installed: the search runs as plain Python, some hundred times slower. Run: pip install "
+        warnings.warn(text + "'gezhi[graph]'", SlowSearchWarning, stacklevel=5)
+    elif not is_kept(kernel):
+        text = "numba finds no folder to write to: the search is compiled anew in each process, which takes about 20 s."
+        warnings.warn(text + " Set NUMBA_CACHE_DIR to one.", SlowSearchWarning, stacklevel=5)
 
 
 def _seeds(n_trials: int, random_state: Any) -> Ints:
     """One for each trial; more trials begin with the same ones."""
     if isinstance(random_state, Integral):
-        return np.random.default_rng(int(random_state)).integers(1, 2**31 - 1, n_trials)
+        seed = check_integer("random_state", random_state, at_least=0)
+        return np.array(random.Random(seed).choices(range(1, 2**31 - 1), k=n_trials))
+    if isinstance(random_state, np.random.Generator):
+        return random_state.integers(1, 2**31 - 1, n_trials)
     return np.asarray(check_random_state(random_state).randint(1, 2**31 - 1, n_trials, dtype=np.int64))
 
 
-def shortest(found: list[tuple[float, Any]], gain: float) -> tuple[float, Any]:
+def shortest_of(found: list[tuple[float, Any]], gain: float) -> tuple[float, Any]:
     """The first of those that only rounding makes longer than the least: the same however trials are shared out."""
     least = min(length for length, _ in found)
     return next(pair for pair in found if pair[0] <= least + gain)
@@ -100,9 +111,15 @@ def network(flow: Flow) -> Any:
     if len(flow.p) >= 2**31 - 1:
         raise invalid("graph", "have fewer than 2³¹ nodes", len(flow.p))
     node = np.zeros((len(flow.p), 6))
-    node[:, 0], node[:, 3], node[:, 4], node[:, 5] = flow.p, flow.sent, flow.landing, 1.0
-    node[:, 1] = links.sum(axis=1)
-    node[:, 2] = np.bincount(links.indices, weights=links.data, minlength=len(flow.p))
+    node[:, 0], node[:, 1], node[:, 3], node[:, 4], node[:, 5] = (
+        flow.p,
+        row_sums(links.indptr, links.data),
+        flow.sent,
+        flow.landing,
+        1.0,
+    )
+    # Equal to the last digit where links are symmetric: kernels then take one logarithm for both.
+    node[:, 2] = node[:, 1] if flow.symmetric else np.bincount(links.indices, links.data, len(flow.p))
     shape = import_module("gezhi.graph.infomap.networks").Network
     start, target = both.indptr.astype(np.int64), both.indices.astype(np.int32)
     return shape(start, target, weight, node, float(flow.sent.sum()), 0.0, False)
@@ -123,7 +140,7 @@ def _by_flow(label: Any, p: Floats) -> Ints:
     rate = np.bincount(label, weights=p)
     rank = np.empty(len(rate), dtype=np.int64)
     first = np.full(len(rate), len(label))
-    np.minimum.at(first, label, np.arange(len(label)))
+    first[label[::-1]] = np.arange(len(label) - 1, -1, -1)  # of several, the last is kept
     rank[np.lexsort((first, -rate.round(12)))] = np.arange(len(rate))
     return np.asarray(rank[label])
 
