@@ -16,7 +16,7 @@ from torch import Tensor
 from gezhi.nn import Mask, Transformer, dot_product_attention
 
 torch.set_num_threads(1)
-AT_MOST, SOFTMAX_AT_MOST = 1.0, 1.03
+AT_MOST, SOFTMAX_AT_MOST = 1.03, 1.03  # the same sums in the same order: room for a noisy machine alone
 
 
 def softmax_path(bench: Benchmark, n: int, rounds: int) -> None:

@@ -210,6 +210,7 @@ def test_in_place_from_a_generator_in_any_precision(fill):
 
 
 @pytest.mark.parametrize("fill", [orthogonal_, rotation_like_])
+@pytest.mark.wrong_types
 def test_bad_tensors_are_named(fill):
     with pytest.raises(ValueError, match=r"tensor must have at least 2 dimensions: got the shape \(3,\)"):
         fill(torch.zeros(3))
@@ -236,6 +237,7 @@ def test_bad_tensors_are_named(fill):
         (lambda: signal_report(torch.nn.Identity(), torch.ones(1, 2)), "x must hold at least 2 inputs: got 1"),
     ],
 )
+@pytest.mark.wrong_types
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()

@@ -290,6 +290,7 @@ def test_auto_takes_the_cheaper_form(monkeypatch):
         (lambda _: exp_degree(1, 1.0), "rtol must lie strictly between 0 and 1"),
     ],
 )
+@pytest.mark.wrong_types
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call(normal(1, 1, 3, 4))

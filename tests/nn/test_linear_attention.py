@@ -530,11 +530,13 @@ def test_every_rule_traces_into_one_graph(rule):
         (lambda *_: LinearAttention(8, 3), "embed_dim must be a multiple of the number of heads, 3: got 8"),
     ],
 )
+@pytest.mark.wrong_types
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call(*inputs())
 
 
+@pytest.mark.wrong_types
 def test_a_scale_for_each_query_has_no_root_on_the_keys():
     with pytest.raises(TypeError, match=r"(?s)scale must be a number.*root on queries and keys"):
         dot_product_attention(*inputs(), kernel=exp, scale=torch.ones(7, 1))

@@ -254,6 +254,7 @@ def test_empty_masks():
         ),
     ],
 )
+@pytest.mark.wrong_types
 def test_bad_input_is_named(call, error, message):
     with pytest.raises(error, match=message):
         call()

@@ -435,6 +435,7 @@ CAUSAL, KEYS = Mask(causal=True), Mask(keys=torch.ones(1, N, dtype=torch.bool))
         (lambda: mixing_cost("gmlp", 0, 4), "n must lie between 1"),
     ],
 )
+@pytest.mark.wrong_types
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()

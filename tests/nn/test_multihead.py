@@ -153,6 +153,7 @@ def test_linear_attention_is_the_layer_with_a_feature_map():
         ),
     ],
 )
+@pytest.mark.wrong_types
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()

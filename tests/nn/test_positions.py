@@ -136,6 +136,7 @@ def test_far_positions_keep_their_angle_in_single_precision():
         (lambda: t5_bucket(torch.arange(3), max_distance=16), "max_distance must lie strictly between 16"),
     ],
 )
+@pytest.mark.wrong_types
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()

@@ -186,6 +186,7 @@ def test_dropout_acts_in_training_only():
         (lambda: model(gate="urpe", max_positions=8)(IDS), "at most max_len = 8 tokens: got 9"),
     ],
 )
+@pytest.mark.wrong_types
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()

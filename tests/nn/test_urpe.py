@@ -257,6 +257,7 @@ def test_no_rows_and_no_keys():
         (lambda: position_probe(lambda: Probed(1), 1), "n must lie between 2"),
     ],
 )
+@pytest.mark.wrong_types
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()

@@ -9,13 +9,13 @@ share their reference.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from gezhi.nn.attention.kernels import FeatureMap
@@ -53,18 +53,19 @@ class LinearAttend:
         """Outputs in float32 at least, and the state after the last key. Causal masks start from `state`."""
         n_q, n_k = query.shape[-2], key.shape[-2]
         cached = n_k - n_q
-        prefix = mask.prefix - (0 if state is None else state.seen)
-        common = min(max(prefix, cached), n_k) if mask.causal else n_k  # new keys that every query sees
-        together = common - cached if mask.causal else n_q  # queries that see just those
         state = self._start(query, key, value) if state is None else state
-        first = state.seen
-        for span in _spans(0, common):
-            state = self._absorb(state, key[..., span, :], value[..., span, :], _columns(mask, span))
-        parts = [self._read(state, query[..., span, :], first + cached + span.start) for span in _spans(0, together)]
-        for span in _spans(common, n_k):
-            asked = slice(span.start - cached, span.stop - cached)
-            tokens = query[..., asked, :], key[..., span, :], value[..., span, :]
-            out, state = self._causal(state, *tokens, _columns(mask, span))
+        common = min(max(mask.prefix - state.seen, cached), n_k) if mask.causal else n_k  # keys that every query sees
+        together, own = _sizes(common - cached if mask.causal else n_q), _sizes(n_k - common)
+        shared = _sizes(common)
+        keep = None if mask.keys is None else mask.keys[:, None, :, None]
+        tokens = [_cut(x, shared + own) for x in (key, value, keep)]
+        asked = _cut(query, together + own)
+        start = state.seen + cached
+        for block in zip(*(x[: len(shared)] for x in tokens), strict=True):
+            state = self._absorb(state, *block)
+        parts = [self._read(state, x, start + i * BLOCK) for i, x in enumerate(asked[: len(together)])]
+        for block in zip(asked[len(together) :], *(x[len(shared) :] for x in tokens), strict=True):
+            out, state = self._causal(state, *block)
             parts.append(out)
         return torch.cat(parts, -2) if parts else value.new_zeros(*query.shape[:-1], value.shape[-1]), state
 
@@ -199,12 +200,13 @@ class LinearAttend:
 _FILLS = (0.0, _LOG_ZERO, 0.0, _LOG_ZERO, 0.0)
 
 
-def _spans(start: int, stop: int) -> Iterator[slice]:
-    return (slice(i, min(i + BLOCK, stop)) for i in range(start, stop, BLOCK))
+def _sizes(n: int) -> list[int]:
+    return [min(BLOCK, n - start) for start in range(0, n, BLOCK)]
 
 
-def _columns(mask: Mask, span: slice) -> Bool[Tensor, "batch 1 keys 1"] | None:
-    return None if mask.keys is None else mask.keys[:, None, span, None]
+def _cut(x: Tensor | None, sizes: list[int]) -> list[Any]:
+    """Blocks of tokens, in one operation: slices would cost the backward pass a whole gradient each."""
+    return [None] * len(sizes) if x is None or not sizes else list(torch.split(x, sizes, -2))
 
 
 def _chunked(query: Tensor, key: Tensor, value: Tensor, sums: Tensor, chunk: int) -> tuple[Tensor, Tensor]:

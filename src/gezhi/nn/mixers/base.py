@@ -66,7 +66,7 @@ class MLP(nn.Module):
         return self.fc2(F.gelu(self.fc1(x)))  # type: ignore[no-any-return]
 
 
-def token_matrix(weight: Float[Tensor, "n n"], mask: Mask, n: int, hidden: float = 0.0) -> Float[Tensor, "*batch n n"]:
+def token_matrix(weight: Float[Tensor, "most most"], mask: Mask, n: int, hidden: float = 0.0) -> Tensor:
     """The leading n × n part of a matrix over tokens, with `hidden` where the mask forbids."""
     weight, allowed = weight[:n, :n], mask.tensor(n, n, weight.device)
     if allowed is None:
