@@ -237,7 +237,7 @@ QUALITY = Study(
     trained_views,
     {SUM: summed, ALONE: first_chunk, TWO: two_passes},
     {"digits": digit.digits},
-    {"smoke": 2, "full": 3000},
+    {"smoke": 2, "full": 1000},
     claims={
         "quality-sum": better("recall", TWO, than=SUM, by=0.01),
         "quality-alone": better("recall", TWO, than=ALONE, by=0.05),

@@ -33,13 +33,14 @@ VECTORS = Study(
     by.vectors,
     {SBERT: (by.SentenceBert, "hard"), COSENT: (cosent, "hard")},
     DIGITS,
-    {"smoke": SMOKE, "quick": by.Size(4000, 2000, 4), "full": by.Size(4000, 2000, 80)},
+    {"smoke": SMOKE, "quick": by.Size(4000, 2000, 4), "full": by.Size(4000, 2000, 60)},
     claims={
         "beats-sbert": better("spearman", COSENT, than=SBERT, by=0.02),
         "faster-start": better("spearman, epoch 1", COSENT, than=SBERT, by=0.02),
         "accuracy": better("accuracy", COSENT, than=SBERT, by=0.02),
     },
     trains=PASSES,
+    seeds={"full": 5},
     figures=(Dots("spearman", "beats-sbert"), Profile("spearman by epoch", "faster-start", x="epoch")),
 )
 
@@ -52,7 +53,7 @@ REGRESSION = Study(
     {f"{name}, {HARD}": (loss, "hard") for name, loss in LOSSES.items()}
     | {f"{FLOOR}, {HARD}": (regression(by.floored), "hard"), f"{ONE}, {RANDOM}": (LOSSES[ONE], "random")},
     DIGITS,
-    {"full": by.Size(4000, 2000, 40)},
+    {"full": by.Size(4000, 2000, 24)},
     claims={
         "one-fails": better("spearman", f"{COSENT}, {HARD}", than=f"{ONE}, {HARD}", by=0.02),
         "squared-fails": better("spearman", f"{COSENT}, {HARD}", than=f"{SQUARED}, {HARD}", by=0.02),
@@ -60,6 +61,7 @@ REGRESSION = Study(
         "floor-helps-little": lower("spearman", f"{FLOOR}, {HARD}", than=f"{ONE}, {HARD}", by=-0.02),
     },
     trains=PASSES,
+    seeds={"full": 5},
     figures=(Dots("spearman", ("one-fails", "squared-fails", "random-repairs")),),
 )
 
@@ -69,7 +71,7 @@ CROSS = Study(
     by.cross,
     {BCE: by.binary_cross_entropy, COSENT: cosent_loss},
     DIGITS,
-    {"full": by.Size(4000, 2000, 120)},
+    {"full": by.Size(4000, 2000, 90)},
     claims={
         "cross-level": better("spearman", BCE, than=COSENT, by=-0.01),
         "cross-accuracy": better("accuracy", BCE, than=COSENT, by=-0.01),

@@ -71,7 +71,7 @@ TRAINING = Study(
     trained,
     BATCHES,
     {"digits": digits},
-    {"smoke": 60, "full": 6000},
+    {"smoke": 60, "full": 4000},
     claims={
         "repair": better("recall", REPAIR, than=BASE, by=0.01),
         "curse": better("recall", LARGE, than=BASE, by=0.02),

@@ -21,7 +21,7 @@ from gezhi.experiments.setups.pairs import Rows, correlation, cosines, trained
 from gezhi.experiments.setups.store import kept
 
 TEST_SHARE = 0.4  # of the groups; divided by texts, .36 of the pairs train, .16 test, the rest do neither
-MOST_TOKENS, LABELLED_TOKENS, AT_ONCE = 256, 128, 32
+MOST_TOKENS, LABELLED_TOKENS, AT_ONCE = 256, 64, 32
 
 
 @dataclass(frozen=True, eq=False)
