@@ -70,12 +70,21 @@ def states_of(texts: Sequence[str], folder: Path, most_tokens: int) -> Tensor:
     return torch.cat(found)[torch.from_numpy(np.argsort(by_length))].float()
 
 
+def refuse_code(folder: Path) -> None:
+    """DataUnavailable where an encoder wants to bring code of its own: it is never asked for, and never run."""
+    for name in ("config.json", "tokenizer_config.json"):
+        path = folder / name
+        if path.is_file() and "auto_map" in path.read_text(encoding="utf-8", errors="replace"):
+            raise DataUnavailable(f"{path}: the encoder comes with code of its own, which gezhi does not run")
+
+
 def loaded(folder: Path) -> tuple[Any, Any]:
     """Tokenizer and model of a folder, without a progress bar of their own."""
     try:
         hub: Any = require("transformers", "hf")
     except ModuleNotFoundError as error:
         raise DataUnavailable(str(error)) from None
+    refuse_code(folder)
     words = hub.utils.logging
     bars = words.is_progress_bar_enabled()
     words.disable_progress_bar()
