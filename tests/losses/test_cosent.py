@@ -473,3 +473,11 @@ def test_a_folder_without_an_encoder_is_named(tmp_path):
 def test_the_matrix_of_the_cost_study_is_the_same_loss():
     scores, labels = normal(50), some_labels(50)
     assert by_matrix(scores, labels).item() == pytest.approx(reference_cosent(scores, labels)[0])
+
+
+def test_an_encoder_with_code_of_its_own_is_refused_without_a_question(tmp_path):
+    pytest.importorskip("transformers")
+    (tmp_path / "config.json").write_text('{"auto_map": {"AutoModel": "evil.Model"}, "model_type": "evil"}')
+    (tmp_path / "evil.py").write_text("raise SystemExit(3)")
+    with pytest.raises(DataUnavailable, match="code of its own, which gezhi does not run"):
+        text_pairs.vectors_of(["a"], tmp_path)
