@@ -444,7 +444,7 @@ def test_huge_logits_stay_finite():
         ),
         (lambda: entropy_invariant_scale(-1), ValueError, "n_keys must lie between 0 and inf: got -1"),
         (lambda: entropy_invariant_softmax(torch.zeros(2, 2), train_len=1), ValueError, "train_len must"),
-        (lambda: attention_entropy(torch.zeros(2, 2), torch.zeros(2, 2)), TypeError, "dense must be bool"),
+        (lambda: attention_entropy(torch.zeros(2, 2), torch.zeros(2, 2)), TypeError, "mask must be bool"),
     ],
 )
 @pytest.mark.wrong_types
