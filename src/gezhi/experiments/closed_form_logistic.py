@@ -105,7 +105,6 @@ def accuracy(fit: Callable[..., Predict], case: Split | Features, seed: int, siz
 
 
 INSURANCE = lru_cache(maxsize=1)(partial(vectors, "insuranceqa-en-train", "insuranceqa-en-test"))
-REUTERS = lru_cache(maxsize=1)(partial(vectors, "reuters-r8-train", "reuters-r8-test"))
 HEADS = Study(
     "linear heads",
     accuracy,
@@ -115,8 +114,6 @@ HEADS = Study(
         "digits, 1200 rows": lambda: table(digits()),
         "insurance questions, 1000 rows": INSURANCE,
         "insurance questions, all rows": INSURANCE,
-        "Reuters news, 1000 rows": REUTERS,
-        "Reuters news, all rows": REUTERS,
     },
     {
         "smoke": {"digits, 60 rows": Size(60, 50), YOUR_DATA: Size(0.67, 50)},
@@ -130,8 +127,6 @@ HEADS = Study(
             "digits, 1200 rows": Size(1200, 6000),
             "insurance questions, 1000 rows": Size(1000, 6000),
             "insurance questions, all rows": Size(None, 6000),
-            "Reuters news, 1000 rows": Size(1000, 6000),
-            "Reuters news, all rows": Size(None, 6000),
             YOUR_DATA: Size(0.67, 6000),
         },
     },
@@ -195,9 +190,9 @@ SPEED = Study(
     fitting,
     {LBFGS: partial(LogisticRegression, C=1.0, max_iter=2000), CLOSED: ClosedFormLogisticRegression},
     {
-        "100 columns, condition 1": (100_000, 100, 1.0),
-        "100 columns, condition 100": (100_000, 100, 1e2),
-        "100 columns, condition 10 000": (100_000, 100, 1e4),
+        "100 columns, condition 1": (50_000, 100, 1.0),
+        "100 columns, condition 100": (50_000, 100, 1e2),
+        "100 columns, condition 10 000": (50_000, 100, 1e4),
         "768 columns, condition 1": (50_000, 768, 1.0),
     },
     {"full": None},

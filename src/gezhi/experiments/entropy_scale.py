@@ -142,11 +142,10 @@ def growth(model: byte.ByteModel, ids: Tensor, use: Scale) -> Tensor:
 DOCUMENTATION = partial(read, "python-documentation")
 BYTES = Study(
     "masked bytes",
-    partial(masked_bytes, (usual, ARTICLE)),
+    partial(masked_bytes, (usual,)),
     {
         PLAIN: (usual, usual),
         LOG_64: (usual, log_n(TRAINED)),  # in training its factor is 1
-        LOG_512: (ARTICLE, ARTICLE),
         YARN: (usual, yarn(TRAINED)),
     },
     {f"{n} bytes": DOCUMENTATION for n in sorted(LONGER)},
@@ -156,7 +155,6 @@ BYTES = Study(
     },
     claims={
         "gain": inside(GAIN, LOG_64, low=0.01),
-        "gain-512": inside(GAIN, LOG_512, low=0.01),
         "yarn": same(GAIN, LOG_64, than=YARN, within=0.01),
         "holds-entropy": inside(GROWTH, LOG_64, -0.1, 0.1),
         "spreads": inside(GROWTH, PLAIN, low=0.1),
@@ -165,18 +163,7 @@ BYTES = Study(
     accepts="texts",
     trains=two_thirds("steps"),
     seeds={"full": 5},
-    figures=(Dots("accuracy"), Dots(GAIN, ("gain", "gain-512")), Dots(GROWTH, ("holds-entropy", "spreads"))),
-)
-LEARNING = Study(
-    "length of training",
-    partial(masked_bytes, (usual, ARTICLE)),
-    {PLAIN: (usual, usual), LOG_512: (ARTICLE, ARTICLE)},
-    {"64 bytes": DOCUMENTATION},
-    {"full": Size(4000)},
-    claims={"trains-alike": inside(GAIN, LOG_512, -0.01, 0.01)},
-    varies="rows",
-    trains=two_thirds("steps"),
-    seeds={"full": 5},
+    figures=(Dots("accuracy"), Dots(GAIN, "gain"), Dots(GROWTH, ("holds-entropy", "spreads"))),
 )
 EARLY = Study(
     "first steps",
@@ -186,6 +173,7 @@ EARLY = Study(
     {"full": Size(400)},
     claims={"too-sharp": inside(GAIN, BARE, high=-0.01)},
     varies="rows",
+    seeds={"full": 5},
 )
 
 # ---- without a model ------------------------------------------------------------------------------------------------
@@ -285,7 +273,7 @@ HELD = Study(
 
 EXPERIMENT = Experiment(
     __doc__,
-    (BYTES, LEARNING, EARLY, DRAWN, HELD, SPHERE),
+    (BYTES, EARLY, DRAWN, HELD, SPHERE),
     units={
         **dict.fromkeys(("accuracy", "training accuracy", GAIN), "%"),
         **dict.fromkeys((GROWTH, "entropy lost per dimension"), "nats"),
