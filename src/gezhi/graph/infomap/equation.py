@@ -128,7 +128,7 @@ def border_flow(flow: Flow, labels: Ints) -> tuple[Floats, Floats, Floats]:
     $$q^{out}_i \mathrel{+}= S_i(1-V_i),\qquad q^{in}_i \mathrel{+}= \Big(\sum_\alpha S_\alpha-S_i\Big)V_i. \tag{3}$$
     """
     k = int(labels.max(initial=-1)) + 1
-    source, target = labels.repeat(np.diff(flow.links.indptr)), labels[flow.links.indices]
+    source, target = labels.repeat(flow.links.indptr[1:] - flow.links.indptr[:-1]), labels[flow.links.indices]
     crosses = np.flatnonzero(source != target)
     source, target, carried = source[crosses], target[crosses], flow.links.data[crosses]
     node = labels if labels.min(initial=0) >= 0 else np.where(labels < 0, k, labels)  # those in none: a last module

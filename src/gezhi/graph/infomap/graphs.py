@@ -134,9 +134,12 @@ def _tamed(weights: Any, values: Floats) -> Any:
 
 def row_sums(start: Any, values: Floats) -> Floats:
     """The sums over compressed rows."""
-    sums, filled = np.zeros(len(start) - 1), np.flatnonzero(np.diff(start))
+    first, end = start[:-1], start[1:]
+    if len(first) and (first < end).all():
+        return np.add.reduceat(values, first)
+    sums, filled = np.zeros(len(first)), np.flatnonzero(first < end)
     if len(filled):
-        sums[filled] = np.add.reduceat(values, start[filled])
+        sums[filled] = np.add.reduceat(values, first[filled])
     return sums
 
 
@@ -144,7 +147,7 @@ def _check_symmetric(weights: Any) -> None:
     """W = Wᵀ if W r = Wᵀ r for a random r, which asks for no transposed copy; the gap is looked for where it fails."""
     n = weights.shape[0]
     r = np.random.default_rng(0).random(n) if n > len(PROBE) else PROBE[:n]
-    there = np.bincount(weights.indices, weights.data * r.repeat(np.diff(weights.indptr)), n)
+    there = np.bincount(weights.indices, weights.data * r.repeat(weights.indptr[1:] - weights.indptr[:-1]), n)
     back = row_sums(weights.indptr, weights.data * r[weights.indices])
     if n == 0 or np.abs(there - back).max() <= 1e-13 * back.max():
         return

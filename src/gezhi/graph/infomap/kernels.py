@@ -161,9 +161,8 @@ def tune_coarsely(net: Network, label: Places, draw: Ints) -> float:
 
 
 @compiled
-def tune(net: Network, label: Places, draw: Ints, tolerance: float) -> None:
-    """Fine and coarse tuning in turn, in place, until one of them gains too little (each has at least one go)."""
-    descend(net, label, draw, PASSES)
+def alternate(net: Network, label: Places, draw: Ints, tolerance: float) -> None:
+    """Coarse and fine tuning in turn, in place, until one of them gains too little."""
     coarse, gain = True, math.inf
     while gain > tolerance:
         gain = tune_coarsely(net, label, draw) if coarse else descend(net, label, draw, PASSES)
@@ -171,15 +170,41 @@ def tune(net: Network, label: Places, draw: Ints, tolerance: float) -> None:
 
 
 @compiled
-def search(net: Network, seed: int, tolerance: float) -> Places:
-    """One trial: modules from single nodes, then tuning.
+def tune(net: Network, label: Places, draw: Ints, tolerance: float) -> None:
+    """Fine tuning of modules of any origin, then both kinds in turn."""
+    descend(net, label, draw, PASSES)
+    alternate(net, label, draw, tolerance)
+
+
+@compiled
+def started(net: Network, draw: Ints) -> Places:
+    """The first half of a trial: modules from single nodes, fine tuning.
 
     The first core loop makes one pass: run to its end, it leads most trials into the same few minima.
     """
-    draw, label = np.array([seed]), single(len(net.node))
+    label = single(len(net.node))
     descend(net, label, draw, 1)
-    tune(net, label, draw, tolerance)
+    descend(net, label, draw, PASSES)
     return label
+
+
+@compiled
+def search(net: Network, seed: int, tolerance: float) -> Places:
+    """A whole trial: its first half, then coarse and fine tuning in turn."""
+    draw = np.array([seed])
+    label = started(net, draw)
+    alternate(net, label, draw, tolerance)
+    return label
+
+
+@compiled
+def halves(net: Network, seed: int, tolerance: float) -> tuple[Places, Places]:
+    """A trial after its first half, and at its end."""
+    draw = np.array([seed])
+    label = started(net, draw)
+    half = label.copy()
+    alternate(net, label, draw, tolerance)
+    return half, label
 
 
 @compiled
@@ -250,6 +275,12 @@ def joined(net: Network, so_far: Best, label: Places, seed: int, tolerance: floa
 
 
 @compiled
+def is_found(net: Network, so_far: Best, label: Places) -> bool:
+    """Whether a partition is as long as the best so far."""
+    return abs(code(net, label) - so_far.length) <= GAIN
+
+
+@compiled
 def first_of(net: Network, label: Places) -> Best:
     """The first trial, or one module if that is no longer."""
     best = one_module(net)
@@ -259,8 +290,15 @@ def first_of(net: Network, label: Places) -> Best:
 
 @compiled
 def best_of(net: Network, seeds: Ints, tolerance: float) -> Best:
-    """The shortest code of a trial per seed, each of which takes up the best so far, and of one module."""
+    """The shortest code of a trial per seed, each of which takes up the best so far, and of one module.
+
+    A trial whose first half has come to the best so far ends there.
+    """
     best = first_of(net, search(net, seeds[0], tolerance))
     for seed in seeds[1:]:
-        best = joined(net, best, search(net, seed, tolerance), seed, tolerance)
+        draw = np.array([seed])
+        label = started(net, draw)
+        if not is_found(net, best, label):
+            alternate(net, label, draw, tolerance)
+        best = joined(net, best, label, seed, tolerance)
     return best

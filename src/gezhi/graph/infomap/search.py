@@ -62,14 +62,18 @@ def find_modules(graph: Graph, settings: Settings, random_state: Any, n_jobs: in
     if settings.two_level and jobs == 1:
         return _described(flow, kernels.best_of(net, seeds, tolerance).label)
     run = Parallel(n_jobs=jobs, prefer="threads")
-    labels = run(delayed(kernels.search)(net, seed, tolerance) for seed in seeds)
-    best = kernels.first_of(net, labels[0])
-    for seed, label in zip(seeds[1:], labels[1:], strict=True):
+    halves = run(delayed(kernels.halves)(net, seed, tolerance) for seed in seeds)
+    best = kernels.first_of(net, halves[0][1])
+    for seed, (half, whole) in zip(seeds[1:], halves[1:], strict=True):  # as `best_of`, which ends a trial at its half
+        label = half if kernels.is_found(net, best, half) else whole
         best = kernels.joined(net, best, label, seed, tolerance)
     if settings.two_level:
         return _described(flow, best.label)
     search_tree = import_module("gezhi.graph.infomap.multilevel").search_tree
-    starts = [*zip(labels, seeds.tolist(), strict=True), (best.label, int(seeds[0]))]
+    starts = [
+        *((whole, int(seed)) for seed, (_, whole) in zip(seeds, halves, strict=True)),
+        (best.label, int(seeds[0])),
+    ]
     found = run(delayed(search_tree)(net, kernels.first_of(net, label).label, seed) for label, seed in starts)
     return _described(flow, shortest_of(found, kernels.GAIN)[1])
 
