@@ -37,7 +37,7 @@ def frame(body: str) -> dict[str, list[str]]:
     return {
         "display formulas": [_bare(display) for display, _ in formulas if display],
         "inline formulas": sorted(_bare(inline) for _, inline in formulas if inline),  # word order may differ
-        "code": CODE.findall(body),
+        "code": [block for block in CODE.findall(body) if not block.startswith("```{")],  # directives name pages
         "links": sorted(_link(target) for target in re.findall(r"\]\((\S+?)\)", rest)),
         "numbers": sorted(re.findall(r"(?<![\w.`])\d+(?:\.\d+)?", re.sub(r"`[^`]+`", "", prose))),
         "names": sorted(set(re.findall(r"`([^`]+)`", prose))),

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from gezhi._catalogue import Method
 from gezhi.cli.flow import Flow
-from gezhi.lab.pages import THESIS, Page, page
+from gezhi.lab.pages import THESIS, Page, Sentence, page
 from gezhi.lab.record import Words
 from gezhi.lab.report.numbers import in_both, measured, region
 from gezhi.lab.report.text import BY, VERDICTS, full_width
@@ -62,12 +62,12 @@ def sentence(claim: ClaimResult, lang: str) -> str:
     return in_language(claim.words, lang)
 
 
-def said_by(claim: ClaimResult, lang: str) -> str:
+def said_by(claim: ClaimResult | Sentence, lang: str) -> str:
     """Whose claim it is, whether it is the thesis, and whether it was posed after the run."""
     zh = lang == "zh"
     marks = [in_language(BY[claim.by], lang)]
     marks += [THESIS[1] if zh else THESIS[0]] if claim.thesis else []
-    marks += [in_language(AFTER, lang)] if claim.after else []
+    marks += [in_language(AFTER, lang)] if isinstance(claim, ClaimResult) and claim.after else []
     return f"（{'，'.join(marks)}）" if zh else f" ({', '.join(marks)})"
 
 
