@@ -57,7 +57,9 @@ def test_readme_and_index_answer_the_thesis(settled):
     assert f"| toys | [The new seller]({PAGE}) | `from gezhi.toys import sell` |" in readme
     index = (settled / "docs/index.zh.md").read_text("utf-8")
     link = f"[NS](methods/{STEM}.zh.md)"
-    assert f"- {link} **分歧**：只在北方如此；在南方反而卖得更少。" in index
+    assert f"- {link}：新卖家比普通卖家卖得多。**分歧。**只在北方如此；在南方反而卖得更少。" in index
+    english = (settled / "docs/index.md").read_text("utf-8")
+    assert f"- [NS](methods/{STEM}.md): {says} **Divided.** {short}" in english
     article = "[玩具：卖得更多吗？](https://kexue.fm/archives/1234)"
     assert f"- {article} → {link}：只在北方如此；在南方反而卖得更少。" in index
 
