@@ -20,7 +20,6 @@ from gezhi.lab.study import Varies
 MEASURED: Final = "gezhi.measured/1"
 MOST_BYTES = 256 * 2**20  # of a record; those of all methods together stay far below
 RENEW = "Delete it and run gezhi again; what was measured is kept."
-ROW = {"0": 0.0, "1": 1.0, "-": math.nan}  # characters of a 0/1 metric
 STEM = re.compile(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)*")
 
 
@@ -50,7 +49,7 @@ def _unpacked(value: Any) -> Any:
     if isinstance(value, str):
         if not re.fullmatch(r"[01-]*", value):
             raise ValueError("rows of a 0/1 metric are the characters 0, 1 and -")
-        return list(map(ROW.__getitem__, value))
+        return [math.nan if c == "-" else float(c) for c in value]
     if isinstance(value, list):
         return [math.nan if v is None or not math.isfinite(v) else v for v in value]
     return _finite(value)
