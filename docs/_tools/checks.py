@@ -8,8 +8,8 @@ from pathlib import Path
 
 from _tools.house import LANGS, House, Problem, experiment_fault, experiment_of, line_of
 from gezhi._catalogue import Method, methods
-from gezhi.lab.names import NEEDS_NAME, lookup
 from gezhi.lab.names import chinese as study_name
+from gezhi.lab.names import lookup, needs_name
 from gezhi.lab.pages import CLAIMS, HEADINGS, MOST_WORDS, OPTIONAL, RESTS, SHORT, Page, claims_of, sections
 from gezhi.lab.study import Experiment
 from gezhi.lab.verdicts import MethodResult, Record
@@ -141,7 +141,7 @@ def chinese(house: House, method: Method, page: Page, experiment: Experiment) ->
             )
     names = house.names.read_text("utf-8") if house.names.exists() else ""
     for name in shown_names(experiment):
-        if NEEDS_NAME.search(name) and lookup(name, method.stem) is None:
+        if needs_name(name) and lookup(name, method.stem) is None:
             yield house.problem(
                 house.names, line_of(names, f"[{method.stem}]"), f"has no name for {name!r} of {method.stem}"
             )
@@ -164,7 +164,7 @@ def shown_names(experiment: Experiment) -> list[str]:
     found: dict[str, None] = {}
     for study in experiment.studies:
         tests = [test for claim in study.asked.values() for test in claim.tests]
-        drawn = [figure.metric for figure in study.figures]
+        drawn = [name for f in study.figures for name in (f.metric, getattr(f, "x", "")) if name]
         for name in (study.name, *study.arms, *study.cases, *(test.number.metric for test in tests), *drawn):
             found[name] = None
     return list(found)

@@ -13,7 +13,11 @@ from _tools.house import House, Problem
 from gezhi.lab.verdicts import Record
 
 Verdicts = dict[str, dict[str, str]]  # method, claim
-HEAD = """# Verdicts that changed
+HEAD = """---
+orphan: true
+---
+
+# Verdicts that changed
 
 Newest first. `make pages` writes a line for every verdict of the reference run that changed; the reason is typed.
 

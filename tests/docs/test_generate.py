@@ -123,8 +123,8 @@ def test_a_changed_verdict_is_red_until_it_has_a_reason(settled, generate):
     )
     code, lines = generate()
     assert code == 1
-    assert f"{HISTORY}:7: `sells-more` of {STEM} needs a reason: divided → supported" in lines
-    assert f"{HISTORY}:8: `bold-too` of {STEM} needs a reason: divided → supported" in lines
+    assert f"{HISTORY}:11: `sells-more` of {STEM} needs a reason: divided → supported" in lines
+    assert f"{HISTORY}:12: `bold-too` of {STEM} needs a reason: divided → supported" in lines
     for claim in ("sells-more", "bold-too"):
         edit(
             settled / HISTORY, f"`{claim}` | divided | supported |  |", f"`{claim}` | divided | supported | New data. |"

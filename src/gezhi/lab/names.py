@@ -10,6 +10,7 @@ from gezhi import _catalogue
 
 NUMBER = re.compile(r"\d+(?:[ .,]\d+)*")
 NEEDS_NAME = re.compile(r"[a-z]{2,}")
+KEPT = {"cos", "erf", "exp", "lbfgs", "log", "max", "relu", "sin", "softmax", "tanh"}  # the same in any language
 
 
 def chinese(name: str, stem: str) -> str:
@@ -28,6 +29,11 @@ def lookup(name: str, stem: str) -> str | None:
         if template is not None:
             return template.format(*numbers)
     return None
+
+
+def needs_name(name: str) -> bool:
+    """Whether a name has words to translate: proper names, symbols and functions stay as they are."""
+    return any(word not in KEPT for word in NEEDS_NAME.findall(re.sub(r"[A-Z]\w*", "", name)))
 
 
 def entry(name: str, stem: str) -> tuple[str, str] | None:
