@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from gezhi._catalogue import Method
 from gezhi.cli.flow import Flow
+from gezhi.lab.names import needs_name
 from gezhi.lab.pages import THESIS, Page, Sentence, page
 from gezhi.lab.record import Words
 from gezhi.lab.report.numbers import in_both, measured, region
@@ -30,9 +31,11 @@ def in_language(words: Words, lang: str) -> str:
 
 
 def short_name(method: Method, lang: str) -> str:
-    """What people call the method: its first other name that is no number of an article, else its title."""
-    named = next((alias for alias in method.aliases if not alias.isdigit()), None)
-    return named or (method.title_zh if lang == "zh" else method.title)
+    """What people call the method in a language: its first other name that is no number of an article, else its title."""
+    names = (alias for alias in method.aliases if not alias.isdigit())
+    if lang == "zh":
+        return next((name for name in names if not needs_name(name)), method.title_zh)
+    return next((name for name in names if name.isascii()), method.title)
 
 
 def title(method: Method, lang: str) -> str:
