@@ -31,7 +31,7 @@ def in_language(words: Words, lang: str) -> str:
 
 
 def short_name(method: Method, lang: str) -> str:
-    """What people call the method in a language: its first other name that is no number of an article, else its title."""
+    """What people call the method in a language: its first other name that is no article's number, else its title."""
     names = (alias for alias in method.aliases if not alias.isdigit())
     if lang == "zh":
         return next((name for name in names if not needs_name(name)), method.title_zh)
