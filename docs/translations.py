@@ -37,7 +37,7 @@ def frame(body: str) -> dict[str, list[str]]:
     return {
         "display formulas": [_bare(display) for display, _ in formulas if display],
         "inline formulas": sorted(_bare(inline) for _, inline in formulas if inline),  # word order may differ
-        "code": [block for block in CODE.findall(body) if not block.startswith("```{")],  # directives name pages
+        "code": [code for code in CODE.findall(body) if not code.startswith("```{toctree}")],
         "links": sorted(_link(target) for target in re.findall(r"\]\((\S+?)\)", rest)),
         "numbers": sorted(re.findall(r"(?<![\w.`])\d+(?:\.\d+)?", re.sub(r"`[^`]+`", "", prose))),
         "names": sorted(set(re.findall(r"`([^`]+)`", prose))),
@@ -63,9 +63,14 @@ def stamp(heading: str, body: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
+def hidden(text: str) -> str:
+    """Headings that are generated start no section."""
+    return GENERATED.sub(lambda found: re.sub(r"^#", "\0#", found[0], flags=re.M), text)
+
+
 def compare(english: str, chinese: str) -> list[str]:
     """Every difference, as a sentence with the English heading."""
-    left, right = sections(english), sections(chinese)
+    left, right = sections(hidden(english)), sections(hidden(chinese))
     if [h.count("#") for h, _ in left] != [h.count("#") for h, _ in right]:
         return [f"the headings differ: {len(left)} and {len(right)} sections"]
     found = []
@@ -84,13 +89,13 @@ def compare(english: str, chinese: str) -> list[str]:
 
 def restamp(english: str, chinese: str) -> str:
     """The Chinese page with each section marked as a translation of the English one as it is now."""
-    marked = chinese
-    for (heading, body), (translated_heading, translated) in zip(sections(english), sections(chinese), strict=True):
+    english, marked = hidden(english), hidden(chinese)
+    for (heading, body), (translated_heading, translated) in zip(sections(english), sections(marked), strict=True):
         mark = f"<!-- en:{stamp(heading, body)} -->\n"
         old = f"{translated_heading}\n{translated}"
         new = f"{translated_heading}\n{mark}{STAMP.sub('', translated, count=1)}"
         marked = marked.replace(old, new, 1)
-    return marked
+    return marked.replace("\0#", "#")
 
 
 def main(arguments: list[str], folder: Path = DOCS) -> int:

@@ -43,11 +43,11 @@ def said(method: Method, lang: str, before: str) -> str:
 
 
 def wings_part(house: House, results: Mapping[str, MethodResult], lang: str) -> str:
-    """The wings by name, each with its methods, their verdicts and answers; no headings, which would want stamps."""
+    """A heading a wing, and its methods with what their articles say, verdicts and answers."""
     blocks = []
     for wing, members in groupby(methods().values(), key=lambda method: method.wing):
         lines = [wing_line(house, method, results.get(method.stem), lang) for method in members]
-        blocks.append("\n".join([f"**{in_language(wing_name(wing), lang)}**", "", *lines]))
+        blocks.append("\n".join([f"### {in_language(wing_name(wing), lang)}", "", *lines]))
     return "\n\n".join(blocks)
 
 

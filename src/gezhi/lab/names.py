@@ -9,8 +9,13 @@ from functools import lru_cache
 from gezhi import _catalogue
 
 NUMBER = re.compile(r"\d+(?:[ .,]\d+)*")
-NEEDS_NAME = re.compile(r"[a-z]{2,}")
-KEPT = {"cos", "erf", "exp", "lbfgs", "log", "max", "relu", "sin", "softmax", "tanh"}  # the same in any language
+ENGLISH = re.compile(r"[a-z]{2,}")
+KEPT = {"cos", "erf", "exp", "lbfgs", "log", "max", "min", "relu", "sin", "softmax", "tanh"}  # the same in any language
+
+
+def needs_name(name: str) -> bool:
+    """Whether a reader of Chinese would meet an English word: Louvain, GELU and L2 are names, tanh is a symbol."""
+    return any(word not in KEPT for word in ENGLISH.findall(re.sub(r"[A-Z]\w*", "", name)))
 
 
 def chinese(name: str, stem: str) -> str:
@@ -29,11 +34,6 @@ def lookup(name: str, stem: str) -> str | None:
         if template is not None:
             return template.format(*numbers)
     return None
-
-
-def needs_name(name: str) -> bool:
-    """Whether a name has words to translate: proper names, symbols and functions stay as they are."""
-    return any(word not in KEPT for word in NEEDS_NAME.findall(re.sub(r"[A-Z]\w*", "", name)))
 
 
 def entry(name: str, stem: str) -> tuple[str, str] | None:
