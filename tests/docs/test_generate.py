@@ -150,6 +150,22 @@ def test_a_later_change_stands_above_an_older_one(settled, generate):
     assert generate("--check") == (0, [])
 
 
+def test_a_line_that_cannot_be_read_is_told_and_kept(settled, generate):
+    with (settled / HISTORY).open("a", encoding="utf-8") as file:
+        file.write("2026-01-01, a change told in prose\n")
+    house.publish(settled / "docs", turned())
+    code, lines = generate()
+    assert code == 1
+    assert f"{HISTORY}:11: cannot be read as a line of the table: 2026-01-01, a change told in prose" in lines
+    assert "told in prose" in (settled / HISTORY).read_text("utf-8")
+
+
+def test_the_head_of_the_history_is_renewed(settled, generate):
+    edit(settled / HISTORY, "---\norphan: true\n---\n\n", "")
+    assert generate() == (0, [])
+    assert (settled / HISTORY).read_text("utf-8").startswith("---\norphan: true")
+
+
 # ---- faults of pages ------------------------------------------------------------------------------------------------
 
 
