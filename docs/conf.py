@@ -18,7 +18,7 @@ author = copyright = "The gezhi authors"
 version = release = gezhi.__version__
 language = html_search_language = "zh_CN" if zh else "en"
 root_doc = "index.zh" if zh else "index"
-exclude_patterns = ["_build", "results", "_tools", *of_the_other(HERE, "zh" if zh else "en")]
+exclude_patterns = ["_build", "_tools", *of_the_other(HERE, "zh" if zh else "en")]
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "_tools.site"]
 myst_enable_extensions = ["dollarmath", "amsmath"]
 myst_heading_anchors = 3

@@ -30,7 +30,7 @@ for method in methods().values():
     missing = [name for name in method.public if not hasattr(module, name)]
     assert not missing, (method.stem, missing)
     assert (pages() / (method.stem + ".md")).exists(), method.stem
-assert (reference() / "result.json").exists(), "the reference run is not in the wheel"
+assert (reference() / "finetune.json").exists(), "the reference run is not in the wheel"
 try:
     import gezhi.lab
 except ModuleNotFoundError as error:

@@ -164,7 +164,7 @@ def shown_names(experiment: Experiment) -> list[str]:
     found: dict[str, None] = {}
     for study in experiment.studies:
         tests = [test for claim in study.asked.values() for test in claim.tests]
-        drawn = [figure.metric for figure in study.figures]
+        drawn = [name for f in study.figures for name in (f.metric, getattr(f, "x", "")) if name]
         for name in (study.name, *study.arms, *study.cases, *(test.number.metric for test in tests), *drawn):
             found[name] = None
     return list(found)

@@ -13,7 +13,11 @@ from _tools.house import House, Problem
 from gezhi.lab.verdicts import Record
 
 Verdicts = dict[str, dict[str, str]]  # method, claim
-HEAD = """# Verdicts that changed
+HEAD = """---
+orphan: true
+---
+
+# Verdicts that changed
 
 Newest first. `make pages` writes a line for every verdict of the reference run that changed; the reason is typed.
 
@@ -42,8 +46,14 @@ def follow(house: House, reference: Record | None, *, write: bool) -> Iterator[P
     """Write what changed, or tell of it; a line without a reason is told in either case."""
     acknowledged, table = house.results / "verdicts.json", house.results / "history.md"
     known, now = read(acknowledged), verdicts_of(reference)
-    lines = changes_in(table)
-    if write and (known != now or not table.exists()):
+    text = table.read_text("utf-8") if table.exists() else ""
+    broken = list(unread(text))
+    for number, line in broken:
+        yield house.problem(table, number, f"cannot be read as a line of the table: {line}")
+    if broken:
+        return  # written anew they would be lost
+    lines = changes_in(text)
+    if write and (known != now or not text.startswith(HEAD)):
         lines = with_changes(lines, known, now, datetime.now(UTC).strftime("%Y-%m-%d"))
         house.results.mkdir(parents=True, exist_ok=True)
         acknowledged.write_text(json.dumps(now, indent=1) + "\n", encoding="utf-8")
@@ -69,8 +79,17 @@ def verdicts_of(reference: Record | None) -> Verdicts:
     return {method.stem: {claim.id: claim.verdict for claim in method.claims} for method in methods}
 
 
-def changes_in(table: Path) -> list[Change]:
-    return [Change(*row) for row in ROW.findall(table.read_text("utf-8"))] if table.exists() else []
+def changes_in(text: str) -> list[Change]:
+    return [Change(*row) for row in ROW.findall(text)]
+
+
+def unread(text: str) -> Iterator[tuple[int, str]]:
+    """Lines below the table's head that are no change."""
+    below = False
+    for number, line in enumerate(text.splitlines(), 1):
+        if below and line.strip() and not ROW.fullmatch(line):
+            yield number, line
+        below = below or line.startswith("|---")
 
 
 def with_changes(lines: list[Change], known: Verdicts, now: Verdicts, date: str) -> list[Change]:

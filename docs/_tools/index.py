@@ -43,7 +43,7 @@ def said(method: Method, lang: str, before: str) -> str:
 
 
 def wings_part(house: House, results: Mapping[str, MethodResult], lang: str) -> str:
-    """A heading a wing, and its methods with verdict and answer."""
+    """A heading a wing, and its methods with what their articles say, verdicts and answers."""
     blocks = []
     for wing, members in groupby(methods().values(), key=lambda method: method.wing):
         lines = [wing_line(house, method, results.get(method.stem), lang) for method in members]
@@ -52,7 +52,12 @@ def wings_part(house: House, results: Mapping[str, MethodResult], lang: str) -> 
 
 
 def wing_line(house: House, method: Method, result: MethodResult | None, lang: str) -> str:
-    thesis = result.thesis if result else None
-    verdict = f" **{in_language(VERDICTS[thesis.verdict], lang)}**" if thesis else ""
-    colon = "：" if lang == "zh" else ": "
-    return f"- {link(house, method, lang, short_name(method, lang), 'methods/')}{verdict}{said(method, lang, colon)}"
+    """The method, what its article says, whether that is true, and the answer in short."""
+    page = page_of(method, lang)
+    thesis, claim = page.claims.thesis if page else None, result.thesis if result else None
+    stop, colon = ("。", "：") if lang == "zh" else (".", ": ")
+    verdict = f"**{in_language(VERDICTS[claim.verdict], lang).capitalize()}{stop}**" if claim else ""
+    parts = [thesis.text if thesis else "", verdict, page.short.first if page else ""]
+    text = ("" if lang == "zh" else " ").join(part for part in parts if part)
+    name = link(house, method, lang, short_name(method, lang), "methods/")
+    return f"- {name}{colon}{text}" if text else f"- {name}"

@@ -24,9 +24,9 @@ def written_quickly(record: Record, _reference: Record | None, path: Path, lang:
 
 
 @pytest.fixture
-def docs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def docs(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The toy house's docs; its methods are the shop and the lab's toys."""
-    docs = house.build(tmp_path / "house")
+    docs = house.build(tmp_path_factory.mktemp("house") / "root")
     house.move_in(docs, monkeypatch, lambda package: (house.SHOP, *discovered_with_toys(package)))
     yield docs
     house.forget()

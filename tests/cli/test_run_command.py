@@ -121,8 +121,8 @@ def test_a_fault_in_the_data_is_placed(gezhi, tmp_path, name, content, message):
     path = tmp_path / name
     path.write_bytes(content)
     said = sentence(gezhi("run", STEM, "--data", name))
-    takes = f"--data must be of a kind that the method takes (features): got {path}."
-    assert said.startswith(takes if message is None else f"{path}{message}")
+    assert said.startswith("--data must be of a kind that the method takes" if message is None else f"{path}{message}")
+    assert str(path) in said
 
 
 def test_a_label_that_is_no_column_is_named(gezhi, tmp_path):

@@ -57,7 +57,9 @@ def test_readme_and_index_answer_the_thesis(settled):
     assert f"| toys | [The new seller]({PAGE}) | `from gezhi.toys import sell` |" in readme
     index = (settled / "docs/index.zh.md").read_text("utf-8")
     link = f"[NS](methods/{STEM}.zh.md)"
-    assert f"- {link} **分歧**：只在北方如此；在南方反而卖得更少。" in index
+    assert f"- {link}：新卖家比普通卖家卖得多。**分歧。**只在北方如此；在南方反而卖得更少。" in index
+    english = (settled / "docs/index.md").read_text("utf-8")
+    assert f"- [NS](methods/{STEM}.md): {says} **Divided.** {short}" in english
     article = "[玩具：卖得更多吗？](https://kexue.fm/archives/1234)"
     assert f"- {article} → {link}：只在北方如此；在南方反而卖得更少。" in index
 
@@ -121,8 +123,8 @@ def test_a_changed_verdict_is_red_until_it_has_a_reason(settled, generate):
     )
     code, lines = generate()
     assert code == 1
-    assert f"{HISTORY}:7: `sells-more` of {STEM} needs a reason: divided → supported" in lines
-    assert f"{HISTORY}:8: `bold-too` of {STEM} needs a reason: divided → supported" in lines
+    assert f"{HISTORY}:11: `sells-more` of {STEM} needs a reason: divided → supported" in lines
+    assert f"{HISTORY}:12: `bold-too` of {STEM} needs a reason: divided → supported" in lines
     for claim in ("sells-more", "bold-too"):
         edit(
             settled / HISTORY, f"`{claim}` | divided | supported |  |", f"`{claim}` | divided | supported | New data. |"
@@ -146,6 +148,22 @@ def test_a_later_change_stands_above_an_older_one(settled, generate):
     rows = [line for line in (settled / HISTORY).read_text("utf-8").splitlines() if "`sells-more`" in line]
     assert ["supported | divided" in row for row in rows] == [True, False]
     assert generate("--check") == (0, [])
+
+
+def test_a_line_that_cannot_be_read_is_told_and_kept(settled, generate):
+    with (settled / HISTORY).open("a", encoding="utf-8") as file:
+        file.write("2026-01-01, a change told in prose\n")
+    house.publish(settled / "docs", turned())
+    code, lines = generate()
+    assert code == 1
+    assert f"{HISTORY}:11: cannot be read as a line of the table: 2026-01-01, a change told in prose" in lines
+    assert "told in prose" in (settled / HISTORY).read_text("utf-8")
+
+
+def test_the_head_of_the_history_is_renewed(settled, generate):
+    edit(settled / HISTORY, "---\norphan: true\n---\n\n", "")
+    assert generate() == (0, [])
+    assert (settled / HISTORY).read_text("utf-8").startswith("---\norphan: true")
 
 
 # ---- faults of pages ------------------------------------------------------------------------------------------------

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 
 from gezhi._catalogue import Method
 from gezhi.cli.flow import Flow
-from gezhi.lab.pages import THESIS, Page, page
+from gezhi.lab.names import needs_name
+from gezhi.lab.pages import THESIS, Page, Sentence, page
 from gezhi.lab.record import Words
 from gezhi.lab.report.numbers import in_both, measured, region
 from gezhi.lab.report.text import BY, VERDICTS, full_width
@@ -30,9 +31,11 @@ def in_language(words: Words, lang: str) -> str:
 
 
 def short_name(method: Method, lang: str) -> str:
-    """What people call the method: its first other name that is no number of an article, else its title."""
-    named = next((alias for alias in method.aliases if not alias.isdigit()), None)
-    return named or (method.title_zh if lang == "zh" else method.title)
+    """What people call the method in a language: its first other name that is no article's number, else its title."""
+    names = (alias for alias in method.aliases if not alias.isdigit())
+    if lang == "zh":
+        return next((name for name in names if not needs_name(name)), method.title_zh)
+    return next((name for name in names if name.isascii()), method.title)
 
 
 def title(method: Method, lang: str) -> str:
@@ -62,12 +65,12 @@ def sentence(claim: ClaimResult, lang: str) -> str:
     return in_language(claim.words, lang)
 
 
-def said_by(claim: ClaimResult, lang: str) -> str:
+def said_by(claim: ClaimResult | Sentence, lang: str) -> str:
     """Whose claim it is, whether it is the thesis, and whether it was posed after the run."""
     zh = lang == "zh"
     marks = [in_language(BY[claim.by], lang)]
     marks += [THESIS[1] if zh else THESIS[0]] if claim.thesis else []
-    marks += [in_language(AFTER, lang)] if claim.after else []
+    marks += [in_language(AFTER, lang)] if isinstance(claim, ClaimResult) and claim.after else []
     return f"（{'，'.join(marks)}）" if zh else f" ({', '.join(marks)})"
 
 

@@ -12,9 +12,9 @@ from gezhi.cli.flow import Flow, grid
 from gezhi.cli.formulas import in_unicode, plain
 from gezhi.cli.listing import entry, results
 from gezhi.cli.output import console, echo_json
-from gezhi.cli.phrases import NO_REFERENCE, claim_rows, in_language, page_of, title, verdict_flow
+from gezhi.cli.phrases import NO_REFERENCE, claim_rows, in_language, page_of, said_by, title, verdict_flow
 from gezhi.lab.pages import Page, page, page_path
-from gezhi.lab.report.text import BY, wing_name
+from gezhi.lab.report.text import wing_name
 from gezhi.lab.verdicts import MethodResult
 
 
@@ -76,11 +76,7 @@ def print_page(out: Console, found: Page) -> None:
 def spoken_rows(found: Page | None, lang: str) -> list[tuple[Flow, Flow]]:
     """The page's claims before any run."""
     sentences = found.claims.sentences.values() if found else ()
-    left, right = ("（", "）") if lang == "zh" else (" (", ")")
-    return [
-        (verdict_flow("not asked", lang), Flow(f"{c.text}{left}{in_language(BY[c.by], lang)}{right}"))
-        for c in sentences
-    ]
+    return [(verdict_flow("not asked", lang), Flow(said.text + said_by(said, lang))) for said in sentences]
 
 
 def print_when(out: Console, result: MethodResult | None, lang: str) -> None:

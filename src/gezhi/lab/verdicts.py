@@ -200,7 +200,8 @@ def result_of(measured: Measured) -> MethodResult:
 
 def study_result(study: MeasuredStudy) -> StudyResult:
     same = ("name", "varies", "timed", "arms", "seeds", "levels", "compute", "reasons")
-    return StudyResult(**{name: getattr(study, name) for name in same}, cases=list(study.cases))
+    checked = {name: getattr(study, name) for name in same}  # when the record was read; levels may be millions
+    return StudyResult.model_construct(**checked, cases=list(study.cases))
 
 
 def claim_result(
