@@ -26,9 +26,10 @@ class ClosedFormLogisticRegression(ClassifierMixin, BaseEstimator):
     analysis), written as the weights of a logistic model.
 
     Args:
-        shrinkage: pull Σ towards its diagonal. A number in [0, 1] is the weight of the target; `"oas"` and
-            `"ledoit_wolf"` estimate it from the correlations; the latter needs the rows themselves, so only `fit`
-            has it. None (the article's choice) does not shrink.
+        shrinkage: pull Σ towards tr(Σ)/n · I. A number in [0, 1] is the weight of the target; `"oas"` and
+            `"ledoit_wolf"` estimate it; the latter needs the rows themselves, so only `fit` has it. None (the
+            article's choice) does not shrink. Columns in different units are standardised first, else the largest
+            unit decides.
         priors: class probabilities put into $\ln p_i$ alone, positive, summing to 1; Σ stays pooled by the data's
             frequencies. An array in the order of `classes_`, or a dict or pandas Series by class. None: the
             frequencies.
@@ -38,7 +39,7 @@ class ClosedFormLogisticRegression(ClassifierMixin, BaseEstimator):
         coef_: (1, n) for two classes (second minus first), else (K, n). intercept_: (1,) or (K,).
         classes_, means_ (K, n), covariance_ (n, n, after shrinkage), class_weight_sum_ (K,), shrinkage_.
 
-    The units of the columns do not matter: Σ is inverted, and its rank judged, as a correlation matrix. Threads may
+    Without shrinkage units do not matter: Σ is inverted, and its rank judged, as a correlation matrix. Threads may
     share a model, also while it learns.
 
     Errors: ValueError for NaN or numbers above 1e150 (naming the column), one class, negative weights, bad priors.

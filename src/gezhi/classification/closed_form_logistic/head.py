@@ -20,7 +20,7 @@ def closed_form_linear_head(
             then tensors of the graph, not parameters).
         labels: integers in 0..num_classes-1.
         num_classes: K ≥ 2, the output width. A class without rows gets the bias -inf.
-        shrinkage: weight of Σ's diagonal, in [0, 1]; 0 is the article's choice. Units of columns do not matter.
+        shrinkage: weight of tr(Σ)/n · I, in [0, 1]; 0 is the article's choice, and then units do not matter.
     Returns: the head; float64 inside, the features' dtype outside.
     Cost: O(N n² + n³) time.
     Example:
@@ -39,11 +39,13 @@ def closed_form_linear_head(
     means = member.mT @ rows / count.clamp(min=1)[:, None]
     centred = rows - means[labels]
     covariance = centred.mT @ centred / len(rows)  # (3)
-    unit, varies = _scale(covariance, means, count)
     n = rows.shape[1]
+    target = covariance.trace() / n * torch.eye(n, dtype=torch.float64, device=rows.device)
+    covariance = (1 - shrinkage) * covariance + shrinkage * target
+    unit, varies = _scale(covariance, means, count)
+    if shrinkage:
+        unit, varies = covariance.diagonal().clamp(min=torch.finfo(torch.float64).tiny).sqrt(), torch.ones_like(varies)
     correlation = covariance / unit / unit[:, None] * (varies & varies[:, None])
-    target = correlation.trace() / n * torch.eye(n, dtype=torch.float64, device=rows.device)
-    correlation = (1 - shrinkage) * correlation + shrinkage * target
     inverse = torch.linalg.pinv(correlation, rtol=ROUNDING * n * torch.finfo(torch.float64).eps, hermitian=True)
     inverse = inverse / unit / unit[:, None]
     weight = means @ inverse  # (2), first half

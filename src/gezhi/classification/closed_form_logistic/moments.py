@@ -63,9 +63,14 @@ class ClassMoments:
         return np.asarray(self.weight @ self.means / self.weight.sum())
 
     def fourth(self, rows: NDArray[Any], codes: NDArray[np.int64], weights: Array) -> float:
-        r"""$\sum_iw_i\|z_i\|^4$ over rows already taken in; z: about the class mean, in the columns' units."""
-        centred = (rows - self.means[codes]) / self.scale()[0]
+        r"""$\sum_iw_i\|z_i\|^4$ over rows already taken in; z: about the class mean, over the root of Σ's trace."""
+        centred = (rows - self.means[codes]) / (np.sqrt(np.trace(self.covariance)) or 1.0)
         return float(weights @ (centred**2).sum(axis=1) ** 2)
+
+    def shrunken(self, weight: float) -> Array:
+        """Σ pulled towards the multiple of the identity that has its trace."""
+        n = len(self.covariance)
+        return np.asarray((1 - weight) * self.covariance + weight * np.trace(self.covariance) / n * np.eye(n))
 
     def scale(self) -> tuple[Array, NDArray[np.bool_]]:
         """The unit of each column, > 0, and whether it varies inside the classes.
@@ -104,16 +109,18 @@ def ledoit_wolf_weight(covariance: Array, total: float, fourth_moment: float) ->
     return 0.0 if spread <= 0 else float(np.clip((fourth_moment / total - square) / total / spread, 0, 1))
 
 
-def shrinkage_weight(choice: float | str | None, covariance: Array, total: float, fourth_moment: float | None) -> float:
-    """The weight that a `shrinkage` argument means for this covariance."""
+def shrinkage_weight(choice: float | str | None, moments: ClassMoments, fourth_moment: float | None) -> float:
+    """The weight that a `shrinkage` argument means for these moments."""
     if choice is None:
         return 0.0
+    total = float(moments.weight.sum())
+    unit_trace = moments.covariance / (np.trace(moments.covariance) or 1.0)  # the estimates do not see a common factor
     if choice == "oas":
-        return oas_weight(covariance, total)
+        return oas_weight(unit_trace, total)
     if choice == "ledoit_wolf":
         if fourth_moment is None:
             raise invalid("shrinkage", "be known from moments", "'ledoit_wolf'", "Use 'oas', or fit on all rows.")
-        return ledoit_wolf_weight(covariance, total, fourth_moment)
+        return ledoit_wolf_weight(unit_trace, total, fourth_moment)
     if isinstance(choice, str):
         check_choice("shrinkage", choice, (None, "oas", "ledoit_wolf", "a number in [0, 1]"))
     return check_number("shrinkage", choice, at_least=0, at_most=1)

@@ -54,14 +54,14 @@ def lock_of(model: object) -> Any:
 
 
 def solve(seen: Seen, shrinkage: Any, priors: Any, solver: str) -> Solution:
-    """Equation (2), computed in units in which every column has variance 1: the user's units do not matter."""
+    """Equation (2), solved in units in which every column has variance 1: unshrunk, the user's units do not matter."""
     check_choice("solver", solver, ("cholesky", "eigh"))
     moments = seen.moments
-    unit, varies = moments.scale()
-    correlation = moments.covariance / unit / unit[:, None] * (varies & varies[:, None])
-    gamma = shrinkage_weight(shrinkage, correlation, moments.weight.sum(), seen.fourth)
-    target = np.trace(correlation) / len(unit) * np.eye(len(unit))
-    correlation = (1 - gamma) * correlation + gamma * target
+    gamma = shrinkage_weight(shrinkage, moments, seen.fourth)
+    covariance, (unit, varies) = moments.shrunken(gamma), moments.scale()
+    if gamma:
+        unit, varies = np.sqrt(np.diagonal(covariance)), np.ones(len(unit), dtype=bool)
+    correlation = covariance / unit / unit[:, None] * (varies & varies[:, None])
     centred = np.where(moments.weight[:, None] > 0, moments.means - moments.center, 0.0)
     solved = solve_symmetric(correlation, np.vstack([centred, moments.center]) / unit, solver) / unit
     weights = solved[:-1]  # (2), first half
