@@ -192,7 +192,6 @@ SPEED = Study(
     {
         "100 columns, condition 1": (50_000, 100, 1.0),
         "100 columns, condition 100": (50_000, 100, 1e2),
-        "100 columns, condition 10 000": (50_000, 100, 1e4),
         "768 columns, condition 1": (50_000, 768, 1.0),
     },
     {"full": None},

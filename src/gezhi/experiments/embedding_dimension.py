@@ -63,6 +63,7 @@ WORDS = Study(
         "fifty": inside(WIDTH, TRAINED, high=50),
     },
     accepts="texts",
+    seeds={"full": 6},
     trains=two_thirds("steps"),
     figures=(Lines(MULTIPLE, "about-8", log=(True, True)), Dots(WIDTH, "fifty")),
 )
