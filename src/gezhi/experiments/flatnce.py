@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 from gezhi.data import Images
 from gezhi.experiments.setups.train import fit
 from gezhi.experiments.setups.views import digits, encoder, pairs, recalls, split
-from gezhi.lab import Dots, Experiment, Profile, Study, better, every, inside, two_thirds
+from gezhi.lab import Dots, Experiment, Profile, Study, better, every, inside
 from gezhi.losses.flatnce import InfoNCELoss, flat_nce_loss, info_nce_loss
 
 Loss = Callable[[Tensor, Tensor], Tensor]  # mean over anchors, of scores and the positives' columns
@@ -79,7 +79,6 @@ TRAINING = Study(
     },
     varies="rows",
     accepts="images",
-    trains=two_thirds(),
     seeds={"full": 6},
     figures=(Dots("recall", ("repair", "curse")),),
 )
