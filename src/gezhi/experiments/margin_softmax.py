@@ -17,7 +17,7 @@ from gezhi._checks import invalid
 from gezhi.data import Features
 from gezhi.experiments.setups.tables import by_row, digits, numbers, split, turned_digits
 from gezhi.experiments.setups.train import fit
-from gezhi.lab import YOUR_DATA, Dots, Experiment, Study, at, better, lower, two_thirds
+from gezhi.lab import YOUR_DATA, Dots, Experiment, Study, at, better, lower
 from gezhi.losses.margin_softmax import MarginSoftmaxLoss, additive_angle, additive_cosine
 from gezhi.losses.margin_softmax.margins import Margin
 
@@ -162,7 +162,6 @@ RETRIEVAL = Study(
     },
     varies="rows",
     accepts="features",
-    trains=two_thirds(),
     seeds={"full": 8},
     figures=(Dots("R-precision", "retrieval"),),
 )
@@ -175,7 +174,6 @@ YOURS = Study(
     claims={"retrieval-new": better("R-precision", AM, than=PLAIN, by=0.01)},
     varies="rows",
     accepts="features",
-    trains=two_thirds(),
 )
 
 EXPERIMENT = Experiment(
