@@ -18,6 +18,7 @@ import re
 import types
 from collections.abc import Iterator, Mapping
 from typing import Any
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import numpy as np
 
@@ -72,6 +73,8 @@ class _Walker:
             self.function(value)
         elif isinstance(value, type):
             self.type(value)
+        elif isinstance(value, WeakKeyDictionary | WeakValueDictionary):
+            self.all("mapping", [])  # what is alive just now says nothing of the code
         elif isinstance(value, Mapping):
             self.all("mapping", [part for pair in value.items() for part in pair])
         elif isinstance(value, tuple | list):
