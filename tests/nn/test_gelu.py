@@ -412,6 +412,7 @@ class Layer(torch.nn.Module):
 WIDE = torch.linspace(-30, 30, 24).reshape(6, 4)
 
 
+@pytest.mark.compiles
 @pytest.mark.parametrize("approximate", FORMS)
 def test_fx_takes_each_form_as_one_node(approximate):
     layer = Layer(approximate)
