@@ -10,6 +10,7 @@ from cli.answers import sentence, words
 from cli_toys import house
 from cli_toys.house import STEM
 
+from gezhi.cli.running import without_folder
 from gezhi.lab import record
 from gezhi.lab import run as lab_run
 from gezhi.lab.verdicts import SCHEMA
@@ -171,3 +172,8 @@ def test_an_interrupt_has_its_own_code(gezhi, monkeypatch):
     result = gezhi("run", STEM, "--json")
     assert result.exit_code == 130
     assert words(result.stderr) == "Interrupted. What was measured is kept; run the same command again to go on."
+
+
+@pytest.mark.parametrize("folder", [("--out", "/home/me/x"), ("--out=/home/me/x",)])
+def test_the_recorded_command_names_no_folder(folder):
+    assert without_folder(["run", "gelu", *folder, "--jobs", "2"]) == ["run", "gelu", "--jobs", "2"]

@@ -88,7 +88,7 @@ def not_taken(data: Data, plan: Plan) -> Exception:
 def run_and_print(asked: Run, arguments: Sequence[str]) -> int:
     """Run, print the outcome (or the record as JSON), and return the exit code: 1 where a measurement failed."""
     plan, lang = plan_of(asked), asked.lang.value
-    command = "gezhi " + shlex.join(arguments)
+    command = "gezhi " + shlex.join(without_folder(arguments))
     with progress(lang, quiet=asked.json) as on_event:
         record, outcome = conduct(plan, command, on_event, cast(Literal["en", "zh"], lang))
     if asked.json:
@@ -97,6 +97,12 @@ def run_and_print(asked: Run, arguments: Sequence[str]) -> int:
         print_record(record, lang, verbose=asked.verbose)
         print_end(plan, outcome, lang)
     return 1 if outcome.failed else 0
+
+
+def without_folder(arguments: Sequence[str]) -> list[str]:
+    """The arguments less `--out`: where a record lies changes nothing in it, and records are shown to others."""
+    kept = [a for a in arguments if not a.startswith("--out=")]
+    return [a for a, before in zip(kept, ["", *kept], strict=False) if "--out" not in (a, before)]
 
 
 @contextmanager
