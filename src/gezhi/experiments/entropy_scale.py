@@ -33,6 +33,7 @@ from gezhi.lab import (
 from gezhi.lab.reach import reach
 from gezhi.nn.attention import Scale, softmax
 from gezhi.nn.entropy_scale import attention_entropy, entropy_invariant_scale, spherical_entropy_shift
+from gezhi.nn.transformer import Transformer
 
 Metrics = Mapping[str, Any]
 
@@ -88,7 +89,7 @@ class Size(byte.Training):
 @lru_cache(maxsize=2)
 def models(
     factors: tuple[Scale, ...], data: Texts, seed: int, size: Size
-) -> tuple[dict[Scale, byte.ByteModel], Tensor, Tensor]:
+) -> tuple[dict[Scale, Transformer], Tensor, Tensor]:
     """A model for each factor in training, and the bytes of training and test.
 
     They are made in an order that alternates with the length of the test, so that two workers make two at a time.
@@ -100,14 +101,15 @@ def models(
     for factor in order:
         recipe = {"code": reach(trained, factor, size), "seed": seed, "text": text}
         state = kept("bytes", recipe, partial(trained, factor, training, seed, size))
-        found[factor] = byte.ByteModel(size.dim, size.depth).eval()
+        found[factor] = byte.byte_model(size.dim, size.depth).eval()
         found[factor].load_state_dict(state)
     return found, training, test
 
 
 def trained(factor: Scale, text: Tensor, seed: int, size: Size) -> dict[str, Tensor]:
     torch.manual_seed(seed)
-    return byte.train(byte.ByteModel(size.dim, size.depth), text, seed, size, scale=factor, rate=3e-3).state_dict()
+    model = byte.with_attention(byte.byte_model(size.dim, size.depth), factor)
+    return byte.train(model, text, seed, size, rate=3e-3).state_dict()
 
 
 def masked_bytes(factors: tuple[Scale, ...], arm: tuple[Scale, Scale], data: Texts, seed: int, size: Size) -> Metrics:
@@ -116,25 +118,29 @@ def masked_bytes(factors: tuple[Scale, ...], arm: tuple[Scale, Scale], data: Tex
     found, seen, test = models(factors, data, seed, size)
     ids, hidden = byte.pieces(test[: size.judged], size.tested, torch.Generator().manual_seed(size.tested))
     known = byte.pieces(seen[: size.judged], TRAINED, torch.Generator().manual_seed(0))
-    accuracy = byte.accuracy_by_window(found[training], ids, hidden, use)
+    accuracy = accuracy_by_window(found[training], use, ids, hidden)
     metrics = {
         "accuracy": accuracy.nanmean(),
-        GAIN: (accuracy - byte.accuracy_by_window(found[usual], ids, hidden, usual)).round(decimals=4),
-        "training accuracy": byte.accuracy_by_window(found[training], *known, training).nanmean(),
+        GAIN: (accuracy - accuracy_by_window(found[usual], usual, ids, hidden)).round(decimals=4),
+        "training accuracy": accuracy_by_window(found[training], training, *known).nanmean(),
     }
     if size.tested == TRAINED:
         return metrics
     return metrics | {GROWTH: growth(found[training], ids.masked_fill(hidden, byte.MASK), use)}
 
 
+def accuracy_by_window(model: Transformer, use: Scale, ids: Tensor, hidden: Tensor) -> Tensor:
+    return byte.accuracy_by_window(byte.with_attention(model, use), ids, hidden)
+
+
 @torch.no_grad()
-def growth(model: byte.ByteModel, ids: Tensor, use: Scale) -> Tensor:
+def growth(model: Transformer, ids: Tensor, use: Scale) -> Tensor:
     """Entropy in a window less that in its pieces of 64 bytes, for each unit of log n; of at most 16 windows."""
     found = []
     for window in ids[:: math.ceil(len(ids) / 16)]:
         whole, pieces = Entropies(), Entropies()
-        model(window[None], use, whole)
-        model(window.view(-1, TRAINED), use, pieces)
+        byte.with_attention(model, use, whole)(window[None])
+        byte.with_attention(model, use, pieces)(window.view(-1, TRAINED))
         found.append((whole.mean - pieces.mean) / math.log(len(window) / TRAINED))
     return torch.tensor(found)
 
@@ -142,19 +148,21 @@ def growth(model: byte.ByteModel, ids: Tensor, use: Scale) -> Tensor:
 DOCUMENTATION = partial(read, "python-documentation")
 BYTES = Study(
     "masked bytes",
-    partial(masked_bytes, (usual,)),
+    partial(masked_bytes, (usual, ARTICLE)),
     {
         PLAIN: (usual, usual),
         LOG_64: (usual, log_n(TRAINED)),  # in training its factor is 1
+        LOG_512: (ARTICLE, ARTICLE),
         YARN: (usual, yarn(TRAINED)),
     },
     {f"{n} bytes": DOCUMENTATION for n in sorted(LONGER)},
     {
         "smoke": {"128 bytes": Size(20, 4, dim=16, depth=1, tested=128, judged=4096)},
-        "full": {f"{n} bytes": Size(4000, tested=n) for n in LONGER},
+        "full": {f"{n} bytes": Size(6000, tested=n) for n in LONGER},
     },
     claims={
         "gain": inside(GAIN, LOG_64, low=0.01),
+        "gain-512": inside(GAIN, LOG_512, low=0.01),
         "yarn": same(GAIN, LOG_64, than=YARN, within=0.01),
         "holds-entropy": inside(GROWTH, LOG_64, -0.1, 0.1),
         "spreads": inside(GROWTH, PLAIN, low=0.1),
@@ -162,8 +170,17 @@ BYTES = Study(
     varies="rows",
     accepts="texts",
     trains=two_thirds("steps"),
-    seeds={"full": 5},
-    figures=(Dots("accuracy"), Dots(GAIN, "gain"), Dots(GROWTH, ("holds-entropy", "spreads"))),
+    figures=(Dots("accuracy"), Dots(GAIN, ("gain", "gain-512")), Dots(GROWTH, ("holds-entropy", "spreads"))),
+)
+LEARNING = Study(
+    "length of training",
+    partial(masked_bytes, (usual, ARTICLE)),
+    {PLAIN: (usual, usual), LOG_512: (ARTICLE, ARTICLE)},
+    {"64 bytes": DOCUMENTATION},
+    {"full": Size(6000)},
+    claims={"trains-alike": inside(GAIN, LOG_512, -0.01, 0.01)},
+    varies="rows",
+    trains=two_thirds("steps"),
 )
 EARLY = Study(
     "first steps",
@@ -273,7 +290,7 @@ HELD = Study(
 
 EXPERIMENT = Experiment(
     __doc__,
-    (BYTES, EARLY, DRAWN, HELD, SPHERE),
+    (BYTES, LEARNING, EARLY, DRAWN, HELD, SPHERE),
     units={
         **dict.fromkeys(("accuracy", "training accuracy", GAIN), "%"),
         **dict.fromkeys((GROWTH, "entropy lost per dimension"), "nats"),

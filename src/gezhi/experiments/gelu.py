@@ -13,13 +13,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gezhi.data import Features, Texts, read
-from gezhi.experiments.setups.bytes import Block, ByteModel, Training, guesses, split_bytes, windows
-from gezhi.experiments.setups.bytes import train as train_bytes
+from gezhi.experiments.setups import bytes as byte
+from gezhi.experiments.setups.bytes import Training
 from gezhi.experiments.setups.tables import numbers, split
 from gezhi.experiments.setups.train import fit
 from gezhi.lab import Dots, Experiment, Profile, Study, every, inside, ratio, same, two_thirds
 from gezhi.nn.gelu import GELU, error_profile, fit_gelu_approximation, gelu_erf, gelu_sigmoid, gelu_tanh
 from gezhi.nn.gelu.forms import GELUVariant
+from gezhi.nn.transformer import Layer, Transformer
 
 # ---- constants and errors ---------------------------------------------------------------------------------------------
 
@@ -219,25 +220,25 @@ def swapped_in_table(swap: Swap, data: Features, seed: int, size: TableSize) -> 
 
 
 @lru_cache(maxsize=1)
-def byte_model(form: GELUVariant, data: Texts, seed: int, size: Training) -> tuple[ByteModel, Tensor, Tensor]:
+def text_model(form: GELUVariant, data: Texts, seed: int, size: Training) -> tuple[Transformer, Tensor, Tensor]:
     """A trained byte model, test windows, and where they are masked; a fifth of the texts is held out."""
     torch.manual_seed(seed)
-    train, test = split_bytes(data, seed, test_share=0.2)
-    model = use(ByteModel(size.dim, size.depth), form)
-    train_bytes(model, train, seed, size)
-    return model, *windows(test, 100 if size.steps < 10 else 20_000, size.length, torch.Generator().manual_seed(seed))
+    train, test = byte.split_bytes(data, seed, test_share=0.2)
+    model = byte.train(use(byte.byte_model(size.dim, size.depth), form), train, seed, size)
+    count = 100 if size.steps < 10 else 20_000
+    return model, *byte.windows(test, count, size.length, torch.Generator().manual_seed(seed))
 
 
-def use(model: ByteModel, form: GELUVariant) -> ByteModel:
-    for block in model.blocks:
-        cast(Block, block).feed[1] = GELU(form)
+def use(model: Transformer, form: GELUVariant) -> Transformer:
+    for layer in model.layers:
+        cast(Layer, layer).feed[1] = GELU(form)
     return model
 
 
 def swapped_in_text(swap: Swap, data: Texts, seed: int, size: Training) -> Mapping[str, Any]:
     """At the masked bytes of held-out text."""
-    model, ids, hidden = byte_model(swap.trained, data, seed, size)
-    return swapped(lambda form: guesses(use(model, form), ids, hidden), swap, ids[hidden])
+    model, ids, hidden = text_model(swap.trained, data, seed, size)
+    return swapped(lambda form: byte.guesses(use(model, form), ids, hidden), swap, ids[hidden])
 
 
 ERF: GELUVariant = "none"
@@ -272,7 +273,7 @@ TEXT = Study(
     swapped_in_text,
     SWAPS,
     {"Python documentation": lambda: read("python-documentation")},
-    {"smoke": Training(1, 4, 32, 32, 1), "full": Training(400, 32, 32, 64)},
+    {"smoke": Training(1, 4, 32, 32, 1), "full": Training(1200, 32, 32, 64)},
     claims={"tanh-swaps-text": TO_TANH, "logistic-costs-text": TO_LOGISTIC},
     accepts="texts",
     trains=two_thirds("steps"),

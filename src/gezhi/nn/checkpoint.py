@@ -37,6 +37,7 @@ FIELDS = {
     "num_types": "type_vocab_size",
     "causal": "is_decoder",
     "norm_eps": "layer_norm_eps",
+    "initializer_range": "initializer_range",
     "dropout": "hidden_dropout_prob",
     "attention_dropout": "attention_probs_dropout_prob",
 }
