@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gezhi.data import DataUnavailable, Pairs, read
-from gezhi.experiments.cosent import TEXTS, by_matrix
+from gezhi.experiments.cosent import TEXTS, TUNED, by_matrix
 from gezhi.experiments.setups import pairs as digit_pairs
+from gezhi.experiments.setups import questions
 from gezhi.experiments.setups import texts as text_pairs
 from gezhi.losses import CoSENTLoss, NoRankedPairWarning, cosent_loss, optimal_threshold
 
@@ -445,23 +446,57 @@ def test_every_arm_of_the_texts_runs_and_no_training_leaves_the_cosine_as_it_is(
         assert found == digit_pairs.correlation(torch.cosine_similarity, rows)
 
 
-def test_texts_are_embedded_by_the_named_folder(tmp_path):
+@pytest.fixture
+def tiny_encoder(tmp_path):
+    """A folder with a BERT of one layer that knows five letters."""
     hub = pytest.importorskip("transformers")
     (tmp_path / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcde"]))
     hub.BertTokenizer(str(tmp_path / "vocab.txt")).save_pretrained(tmp_path)
     config = hub.BertConfig(
         vocab_size=10, hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8
     )
-    model = hub.BertModel(config).eval()
-    model.save_pretrained(tmp_path)
-    pairs = Pairs(("a b c", "d"), ("d", "e e"), np.array([1.0, 0.0]), "toy", tmp_path)
+    hub.BertModel(config).save_pretrained(tmp_path)
+    return tmp_path
+
+
+def test_texts_are_embedded_by_the_named_folder(tiny_encoder):
+    hub = pytest.importorskip("transformers")
+    model = hub.BertModel.from_pretrained(tiny_encoder).eval()
+    pairs = Pairs(("a b c", "d"), ("d", "e e"), np.array([1.0, 0.0]), "toy", tiny_encoder)
     case = text_pairs.embedded(pairs)
-    tokenizer = hub.AutoTokenizer.from_pretrained(tmp_path)
+    tokenizer = hub.AutoTokenizer.from_pretrained(tiny_encoder)
     for texts, rows in ((pairs.left, case.left), (pairs.right, case.right)):
         for text, row in zip(texts, rows, strict=True):
             with torch.no_grad():
                 mean = model(**tokenizer(text, return_tensors="pt")).last_hidden_state[0].mean(0)
             torch.testing.assert_close(case.vectors[row], mean / mean.norm(), atol=1e-5, rtol=1e-4)
+
+
+def some_questions(count=120, pairs=50):
+    texts = [" ".join("abcde"[int(digit)] for digit in np.base_repr(i, 5)) for i in range(count)]
+    return questions.Questions(texts, np.arange(count) % 3, normal(count, 6, dtype=torch.float32), pairs)
+
+
+def test_questions_are_on_one_side_and_pairs_alternate():
+    case = some_questions()
+    train, test = questions.drawn(case, 3)
+    assert not set(np.concatenate(train)) & set(np.concatenate(test))
+    for left, right in (train, test):
+        assert len(set(left)) == case.pairs
+        assert (left != right).all()
+        assert (case.labels[left] == case.labels[right]).tolist() == [i % 2 == 0 for i in range(case.pairs)]
+        cosine = (case.vectors[left] * case.vectors[right]).sum(1)
+        assert cosine[1::4].mean() > cosine[3::4].mean() + 0.5  # every other pair of two kinds is a near one
+    assert case.divide(3)[1].labels.tolist() == [float(i % 2 == 0) for i in range(case.pairs)]
+
+
+@pytest.mark.parametrize("arm", TUNED.arms)
+def test_the_encoder_itself_is_trained(arm, tiny_encoder, monkeypatch):
+    monkeypatch.setattr(questions, "read", {"minilm": tiny_encoder}.__getitem__)
+    case = some_questions()
+    before, after = (questions.finetuned(TUNED.arms[arm], case, 0, steps) for steps in (0, 20))
+    assert (before != after) == (TUNED.arms[arm].loss is not None)
+    assert all(-1 <= value <= 1 for value in after.values())
 
 
 def test_a_folder_without_an_encoder_is_named(tmp_path):

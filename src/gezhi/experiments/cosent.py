@@ -10,6 +10,7 @@ from torch import Tensor
 
 from gezhi.data import read
 from gezhi.experiments.setups import pairs as by
+from gezhi.experiments.setups.questions import Arm, finetuned, questions
 from gezhi.experiments.setups.texts import adapted, embedded
 from gezhi.lab import Dots, Experiment, Lines, Profile, Study, better, exponent, lower, ratio, two_thirds
 from gezhi.losses.cosent import CoSENTLoss, cosent_loss
@@ -53,7 +54,7 @@ REGRESSION = Study(
     {f"{name}, {HARD}": (loss, "hard") for name, loss in LOSSES.items()}
     | {f"{FLOOR}, {HARD}": (regression(by.floored), "hard"), f"{ONE}, {RANDOM}": (LOSSES[ONE], "random")},
     DIGITS,
-    {"full": by.Size(4000, 2000, 24)},
+    {"full": by.Size(4000, 2000, 60)},
     claims={
         "one-fails": better("spearman", f"{COSENT}, {HARD}", than=f"{ONE}, {HARD}", by=0.02),
         "squared-fails": better("spearman", f"{COSENT}, {HARD}", than=f"{SQUARED}, {HARD}", by=0.02),
@@ -78,16 +79,16 @@ CROSS = Study(
         "cross-faster": better("spearman, epoch 8", COSENT, than=BCE, by=0.01),
     },
     trains=PASSES,
-    seeds={"full": 60},
+    seeds={"full": 20},
     figures=(Profile("spearman by epoch", ("cross-level", "cross-faster"), x="epoch"),),
 )
 
-AS_IS, SQUARED_COS = "encoder as it is", "squared error of the cosine"
+AS_IS, SQUARED_COS, QUESTIONS = "encoder as it is", "squared error of the cosine", "insurance questions"
 TEXTS = Study(
     "text pairs",
     adapted,
     {AS_IS: None, SBERT: by.SentenceBert, SQUARED_COS: regression(by.squared), COSENT: cosent},
-    {name: lambda name=name: embedded(read(name)) for name in ("lee-pairs", "simlex-999")},
+    {QUESTIONS: questions, "simlex-999": lambda: embedded(read("simlex-999"))},
     {"smoke": {"simlex-999": 1}, "quick": {"simlex-999": 20}, "full": 60},
     claims={
         "text-gains": better("spearman", COSENT, than=AS_IS, by=0.02),
@@ -96,7 +97,22 @@ TEXTS = Study(
     },
     accepts="pairs",
     trains=two_thirds(),
+    seeds={"full": 20},
     figures=(Dots("spearman", ("text-gains", "text-sbert", "text-squared")),),
+)
+TUNED = Study(
+    "fine-tuned encoder",
+    finetuned,
+    {AS_IS: Arm(None), SBERT: Arm(by.SentenceBert, 1e-4), COSENT: Arm(cosent, 1e-4)},
+    {QUESTIONS: questions},
+    {"full": 100},
+    claims={
+        "tuned-gains": better("spearman", COSENT, than=AS_IS, by=0.02),
+        "tuned-sbert": better("spearman", COSENT, than=SBERT, by=0.02),
+    },
+    trains=two_thirds(),
+    seeds={"full": 5},
+    figures=(Dots("spearman", ("tuned-gains", "tuned-sbert")),),
 )
 
 
@@ -143,6 +159,6 @@ GROWTH = Study(
 
 EXPERIMENT = Experiment(
     __doc__,
-    (CROSS, VECTORS, REGRESSION, TEXTS, COST, GROWTH),
+    (CROSS, VECTORS, REGRESSION, TEXTS, TUNED, COST, GROWTH),
     units={"accuracy": "%", "seconds": "s"},
 )

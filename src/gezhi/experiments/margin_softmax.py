@@ -162,7 +162,7 @@ RETRIEVAL = Study(
     },
     varies="rows",
     accepts="features",
-    seeds={"full": 8},
+    seeds={"full": 40},
     figures=(Dots("R-precision", "retrieval"),),
 )
 YOURS = Study(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -32,6 +32,9 @@ class Embedded:
     left: NDArray[np.int64]
     right: NDArray[np.int64]
     score: Tensor
+
+    def divide(self, seed: int) -> tuple[Rows, Rows]:
+        return divided(self, seed)
 
     def rows(self, chosen: NDArray[np.int64]) -> Rows:
         return Rows(self.vectors[self.left[chosen]], self.vectors[self.right[chosen]], self.score[chosen])
@@ -62,12 +65,15 @@ def states_of(texts: Sequence[str], folder: Path, most_tokens: int) -> Tensor:
     for start in range(0, len(texts), AT_ONCE):
         batch = [texts[i] for i in by_length[start : start + AT_ONCE]]
         tokens = tokenizer(batch, padding=True, truncation=True, max_length=most_tokens, return_tensors="pt")
-        seen = tokens["attention_mask"][..., None]
         with torch.no_grad():
             state = model(**tokens).last_hidden_state
-        mean = (state * seen).sum(1) / seen.sum(1).clamp(min=1)
-        found.append(torch.stack([mean, state[:, 0]], dim=1))
+        found.append(torch.stack([mean_state(state, tokens["attention_mask"]), state[:, 0]], dim=1))
     return torch.cat(found)[torch.from_numpy(np.argsort(by_length))].float()
+
+
+def mean_state(state: Tensor, seen: Tensor) -> Tensor:
+    """The mean of (texts, tokens, width) over the tokens that are seen."""
+    return (state * seen[..., None]).sum(1) / seen.sum(1, keepdim=True).clamp(min=1)
 
 
 def refuse_code(folder: Path) -> None:
@@ -114,6 +120,15 @@ def encoded(train: str, test: str) -> tuple[Features, int]:
     return Features(X, y, parts[0].classes, columns, train), len(parts[0].texts)
 
 
+class Divisible(Protocol):
+    """Pairs of texts as vectors, which a seed divides into training and test."""
+
+    @property
+    def vectors(self) -> Tensor: ...
+
+    def divide(self, seed: int) -> tuple[Rows, Rows]: ...
+
+
 @lru_cache(maxsize=1)
 def divided(case: Embedded, seed: int) -> tuple[Rows, Rows]:
     """Training and test pairs that share no text: by groups of linked pairs, or by texts where a group is large."""
@@ -131,20 +146,21 @@ def divided(case: Embedded, seed: int) -> tuple[Rows, Rows]:
 
 
 def adapted(
-    make: Callable[[int, Tensor], nn.Module] | None, case: Pairs | Embedded, seed: int, epochs: int
+    make: Callable[[int, Tensor], nn.Module] | None, case: Pairs | Divisible, seed: int, epochs: int
 ) -> dict[str, Any]:
     """Rank correlation on test pairs of the cosines of mapped vectors; the map starts as the identity.
 
     Scores in which all test pairs agree rank nothing, and count as 0.
     """
-    case = embedded(case) if isinstance(case, Pairs) else case
-    train, test = divided(case, seed)
-    model = nn.Linear(case.vectors.shape[1], case.vectors.shape[1], bias=False)
+    source: Divisible = embedded(case) if isinstance(case, Pairs) else case
+    train, test = source.divide(seed)
+    width = source.vectors.shape[1]
+    model = nn.Linear(width, width, bias=False)
     nn.init.eye_(model.weight)
     score = cosines(model)
     if make is None:
         return {"spearman": correlation(score, test), "training spearman": correlation(score, train)}
-    loss = make(case.vectors.shape[1], train.labels)
+    loss = make(width, train.labels)
     curve = trained(
         lambda left, right, labels: loss(model(left), model(right), labels),
         [*model.parameters(), *loss.parameters()],

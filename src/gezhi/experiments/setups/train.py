@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.optim.optimizer import ParamsT
 
 
 def fit(
-    parameters: Iterable[nn.Parameter],
+    parameters: ParamsT,
     loss: Callable[[], Tensor],
     steps: int,
     *,
@@ -23,7 +24,7 @@ def fit(
 
 
 def descend(
-    parameters: Iterable[nn.Parameter],
+    parameters: ParamsT,
     gradient: Callable[[], object],
     steps: int,
     *,
