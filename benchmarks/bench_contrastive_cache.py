@@ -21,26 +21,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gezhi.experiments.contrastive_cache import CHUNK, IDS, TOKENS, TextEncoder
 from gezhi.training import ContrastiveCache
 
 torch.set_num_threads(1)
-CHUNK, SCALE = 32, 20.0
-TOKENS, IDS, DIM = 16, 1000, 64
+SCALE = 20.0
 GROWTH_AT_MOST, STEP_AT_MOST, PEER_AT_MOST = 1.10, 1.40, 1.05  # "not slower" with room for a noisy machine
 WORK_AT_MOST = 1.10  # what keeping books may add to the work itself
-
-
-class TextEncoder(nn.Module):
-    """Two Transformer layers of width 64 with four heads over 16 tokens, averaged."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.embed = nn.Embedding(IDS, DIM)
-        layer = nn.TransformerEncoderLayer(DIM, 4, 4 * DIM, dropout=0.0, batch_first=True)
-        self.layers = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
-
-    def forward(self, ids: Tensor) -> Tensor:
-        return self.layers(self.embed(ids)).mean(1)
 
 
 def texts(rows: int) -> tuple[Tensor, Tensor]:

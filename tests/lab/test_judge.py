@@ -21,25 +21,12 @@ def judged(toy, factory, **asked):
     return run_toys(factory.mktemp(toy), toy, **asked)
 
 
-@pytest.fixture(scope="module")
-def planted(tmp_path_factory):
-    return judged("planted", tmp_path_factory)
+def toys(name):
+    """A fixture: the judged run of the toy experiment of this name."""
+    return pytest.fixture(scope="module")(lambda tmp_path_factory: judged(name, tmp_path_factory))
 
 
-@pytest.fixture(scope="module")
-def on_items(tmp_path_factory):
-    return judged("on_items", tmp_path_factory)
-
-
-@pytest.fixture(scope="module")
-def training(tmp_path_factory):
-    return judged("training", tmp_path_factory)
-
-
-@pytest.fixture(scope="module")
-def marks(tmp_path_factory):
-    return judged("marks", tmp_path_factory)
-
+planted, on_items, training, marks = map(toys, ("planted", "on_items", "training", "marks"))
 
 # ---- over seeds -----------------------------------------------------------------------------------------------------
 

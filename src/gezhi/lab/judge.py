@@ -57,10 +57,6 @@ class Outcome:
     bends: bool
     moved: tuple[str, float] | None
 
-    @property
-    def training(self) -> bool:
-        return self.moved is not None
-
 
 class Judged:
     """The levels of one study, asked test by test."""
