@@ -6,3 +6,16 @@ from gezhi.theory.embedding_dimension import entropy_gap as entropy_gap
 from gezhi.theory.embedding_dimension import jl_min_dim as jl_min_dim
 from gezhi.theory.embedding_dimension import min_embedding_dim as min_embedding_dim
 from gezhi.theory.embedding_dimension import rule_of_thumb as rule_of_thumb
+from gezhi.theory.transformer_cost import LayerSpec as LayerSpec
+from gezhi.theory.transformer_cost import MacCount as MacCount
+from gezhi.theory.transformer_cost import ModelSpec as ModelSpec
+from gezhi.theory.transformer_cost import UncountedOperationWarning as UncountedOperationWarning
+from gezhi.theory.transformer_cost import activation_bytes as activation_bytes
+from gezhi.theory.transformer_cost import cache_bytes as cache_bytes
+from gezhi.theory.transformer_cost import count_macs as count_macs
+from gezhi.theory.transformer_cost import crossover as crossover
+from gezhi.theory.transformer_cost import layer_macs as layer_macs
+from gezhi.theory.transformer_cost import layer_params as layer_params
+from gezhi.theory.transformer_cost import model_macs as model_macs
+from gezhi.theory.transformer_cost import model_params as model_params
+from gezhi.theory.transformer_cost import training_macs as training_macs
