@@ -107,7 +107,54 @@ def test_orthogonal_has_positive_diagonal_factors(monkeypatch):
     torch.testing.assert_close(found, torch.tensor(expected, dtype=torch.float64), atol=1e-12, rtol=0)
 
 
+# ---- torch's own ----------------------------------------------------------------------------------------------------
+
+
+def same_law(fill, torchs, shape):
+    """Whether entries of the two have one distribution, by Kolmogorov and Smirnov over some thousand entries."""
+    ours = torch.stack([drawn(fill, *shape, seed=s) for s in range(20)])
+    theirs = torch.stack(
+        [torchs(torch.zeros(*shape).double(), torch.Generator().manual_seed(s)) for s in range(20, 40)]
+    )
+    return stats.ks_2samp(ours.flatten().numpy(), theirs.flatten().numpy()).pvalue > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        ({"mode": "fan_avg"}, lambda w, g: torch.nn.init.xavier_normal_(w, generator=g)),
+        (
+            {"mode": "fan_avg", "distribution": "uniform", "gain": 2.0},
+            lambda w, g: torch.nn.init.xavier_uniform_(w, 2.0, generator=g),
+        ),
+        (
+            {"mode": "fan_in", "gain": math.sqrt(2)},
+            lambda w, g: torch.nn.init.kaiming_normal_(w, nonlinearity="relu", generator=g),
+        ),
+        (
+            {"mode": "fan_out", "gain": math.sqrt(2), "distribution": "uniform"},
+            lambda w, g: torch.nn.init.kaiming_uniform_(w, mode="fan_out", nonlinearity="relu", generator=g),
+        ),
+    ],
+)
+@pytest.mark.parametrize("shape", [(30, 12), (6, 4, 3, 3)])
+def test_entries_have_the_law_of_torchs(ours, theirs, shape):
+    assert same_law(partial(rotation_like_, **ours), theirs, shape)
+    assert not same_law(partial(rotation_like_, **{**ours, "gain": 1.2 * ours.get("gain", 1.0)}), theirs, shape)
+
+
+@pytest.mark.parametrize("shape", [(30, 12), (12, 30)])
+def test_rotations_have_the_law_of_torchs(shape):
+    assert same_law(orthogonal_, lambda w, g: torch.nn.init.orthogonal_(w, generator=g), shape)
+
+
 # ---- theorems -------------------------------------------------------------------------------------------------------
+
+
+@given(st.integers(2, 10**6))
+def test_angles_narrow_with_every_dimension(n):
+    assert angle_between_random_vectors(n + 1).var() < angle_between_random_vectors(n).var()
+    assert angle_between_random_vectors(n).cdf(math.pi / 2) == pytest.approx(0.5)
 
 
 @given(st.integers(0, 10**6), st.integers(1, 8), st.integers(1, 8), st.floats(0.1, 4))

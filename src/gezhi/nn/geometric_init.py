@@ -1,5 +1,10 @@
 r"""Initial weights from geometry: random vectors are nearly perpendicular, so random matrices nearly rotate.
 
+Title: Initial weights from geometry | 从几何视角看参数初始化
+Also: initialisation, Xavier, orthogonal weights, 7180
+Tags: initialisation, deep networks, random matrices
+Articles: 从几何视角来理解模型参数的初始化策略
+Page: docs/methods/geometric_init.md
 Notation: $W$ = `tensor` as a matrix of m = fan_out rows and n = fan_in columns; $\theta$ = the angle of two directions.
 """
 
@@ -40,7 +45,7 @@ class RandomAngle:
     r"""The law of the angle between two uniform directions in n dimensions.
 
     $$p_n(\theta)=\frac{\Gamma(n/2)}{\Gamma((n-1)/2)\sqrt\pi}\sin^{n-2}\theta,\qquad
-      \mathrm{Var}\,\theta=\tfrac12\psi'(\tfrac n2)$$
+      \mathrm{Var}\,\theta=\tfrac12\psi'(\tfrac n2) \tag{1, 2}$$
     """
 
     n: int
@@ -48,7 +53,7 @@ class RandomAngle:
     def pdf(self, theta: float) -> float:
         """Density at θ in [0, π]."""
         log = special.gammaln(self.n / 2) - special.gammaln((self.n - 1) / 2) - math.log(math.pi) / 2
-        return float(math.exp(log) * math.sin(theta) ** (self.n - 2)) if 0 <= theta <= math.pi else 0.0
+        return float(math.exp(log) * math.sin(theta) ** (self.n - 2)) if 0 <= theta <= math.pi else 0.0  # (1)
 
     def cdf(self, theta: float) -> float:
         """Probability of an angle of at most θ."""
@@ -57,18 +62,18 @@ class RandomAngle:
 
     def var(self) -> float:
         """Variance, exact; about 1/n."""
-        return float(special.polygamma(1, self.n / 2)) / 2
+        return float(special.polygamma(1, self.n / 2)) / 2  # (2)
 
     def cos_tail(self, eps: float) -> float:
         """Probability that |cos θ| is at least ε."""
         check_number("eps", eps, at_least=0, at_most=1)
-        return float(special.betainc((self.n - 1) / 2, 0.5, 1 - eps**2))
+        return float(special.betainc((self.n - 1) / 2, 0.5, 1 - eps**2))  # (3)
 
 
 def angle_between_random_vectors(n: int) -> RandomAngle:
     r"""The law of the angle between two uniform directions: its mean is 90°, its variance about 1/n.
 
-    $$p_n(\theta)=\frac{\Gamma(n/2)}{\Gamma((n-1)/2)\sqrt\pi}\sin^{n-2}\theta$$
+    $$p_n(\theta)=\frac{\Gamma(n/2)}{\Gamma((n-1)/2)\sqrt\pi}\sin^{n-2}\theta \tag{1}$$
 
     Args:
         n: dimensions, ≥ 2.
@@ -86,7 +91,7 @@ def angle_between_random_vectors(n: int) -> RandomAngle:
 def gram_error(n: int, kurtosis: float = 3.0) -> float:
     r"""Mean squared entry of $W^\top W-I$ for n × n independent entries of mean 0 and variance 1/n.
 
-    $$\frac{n+\kappa-2}{n^2}$$
+    $$\frac{n+\kappa-2}{n^2} \tag{4}$$
 
     Args:
         n: size, ≥ 1.
@@ -97,13 +102,13 @@ def gram_error(n: int, kurtosis: float = 3.0) -> float:
     """
     check_number("n", n, at_least=1)
     check_number("kurtosis", kurtosis, at_least=1)
-    return (n + kurtosis - 2) / n**2
+    return (n + kurtosis - 2) / n**2  # (4)
 
 
 def log_norm_drift(n: int) -> tuple[float, float]:
     r"""Mean and variance of $\log(\lVert Wx\rVert^2/\lVert x\rVert^2)$ for n rows of normal entries of variance 1/n.
 
-    $$\psi(\tfrac n2)-\log\tfrac n2\approx-\tfrac1n,\qquad\psi'(\tfrac n2)\approx\tfrac2n$$
+    $$\psi(\tfrac n2)-\log\tfrac n2\approx-\tfrac1n,\qquad\psi'(\tfrac n2)\approx\tfrac2n \tag{8}$$
 
     The mean square is kept exactly, and yet the typical norm falls by a factor $e^{-1/2n}$ in each layer.
 
@@ -112,14 +117,15 @@ def log_norm_drift(n: int) -> tuple[float, float]:
         [-0.015706, 0.031743]
     """
     check_number("n", n, at_least=1)
-    return float(special.digamma(n / 2) - math.log(n / 2)), float(special.polygamma(1, n / 2))
+    mean = special.digamma(n / 2) - math.log(n / 2)
+    return float(mean), float(special.polygamma(1, n / 2))  # (8)
 
 
 @torch.no_grad()
 def orthogonal_(tensor: Tensor, *, gain: float = 1.0, generator: torch.Generator | None = None) -> Tensor:
     r"""Fill with a random (semi-)orthogonal matrix times `gain`, in place; all rotations and mirrors equally likely.
 
-    $$W^\top W=\text{gain}^2I\ (m\ge n),\qquad WW^\top=\text{gain}^2I\ (m\le n)$$
+    $$W^\top W=\text{gain}^2I\ (m\ge n),\qquad WW^\top=\text{gain}^2I\ (m\le n) \tag{10}$$
 
     Args:
         tensor: at least two axes; (C_out, C_in, k, k) is taken as C_out rows.
@@ -139,7 +145,7 @@ def orthogonal_(tensor: Tensor, *, gain: float = 1.0, generator: torch.Generator
     dtype = torch.promote_types(tensor.dtype, torch.float32)
     normal = torch.empty(max(rows, columns), min(rows, columns), dtype=dtype, device=tensor.device)
     q, r = torch.linalg.qr(normal.normal_(generator=generator))
-    q = q * torch.where(r.diagonal() < 0, -1.0, 1.0).to(q)  # without the signs the law would not be uniform
+    q = q * torch.where(r.diagonal() < 0, -1.0, 1.0).to(q)  # (10); without the signs the law would not be uniform
     return tensor.copy_((q if rows >= columns else q.T).mul_(gain).reshape(tensor.shape))
 
 
@@ -153,6 +159,8 @@ def rotation_like_(
     generator: torch.Generator | None = None,
 ) -> Tensor:
     r"""Fill with independent entries of mean 0 and variance gain²/fan, in place: nearly a rotation, entry by entry.
+
+    $$\mathrm{Var}\,W_{ij}=\frac{\text{gain}^2}{\text{fan}} \tag{5}$$
 
     Args:
         tensor: at least two axes; (C_out, C_in, k, k) has fan_in C_in·k² and fan_out C_out·k².
@@ -180,7 +188,7 @@ def rotation_like_(
     fan = {"fan_out": fan_out, "fan_in": fan_in, "fan_avg": (fan_out + fan_in) / 2}[mode]
     dtype = torch.promote_types(tensor.dtype, torch.float32)
     unit = _UNIT[distribution](torch.zeros(tensor.shape, dtype=dtype, device=tensor.device), generator)
-    return tensor.copy_(unit.mul_(gain / math.sqrt(fan)))
+    return tensor.copy_(unit.mul_(gain / math.sqrt(fan)))  # (5)
 
 
 def _fans(tensor: Tensor, gain: float) -> tuple[int, int]:
@@ -215,7 +223,7 @@ _UNIT: dict[str, Callable[[Tensor, torch.Generator | None], Tensor]] = {
 def activation_gain(activation: Callable[[Tensor], Tensor]) -> float:
     r"""The gain that makes up for an activation on normal pre-activations.
 
-    $$g=\Big(\mathbb E_{z\sim\mathcal N(0,1)}f(z)^2\Big)^{-1/2}$$
+    $$g=\Big(\mathbb E_{z\sim\mathcal N(0,1)}f(z)^2\Big)^{-1/2} \tag{7}$$
 
     Args:
         activation: acts on each element; a kink at 0 is allowed.
@@ -231,7 +239,7 @@ def activation_gain(activation: Callable[[Tensor], Tensor]) -> float:
     mean_square = float((density * activation(z).double().square()).sum())
     if not 0 < mean_square < math.inf:
         raise invalid("the activation", "have a positive, finite mean square", mean_square)
-    return 1 / math.sqrt(mean_square)
+    return 1 / math.sqrt(mean_square)  # (7)
 
 
 class SignalReport(NamedTuple):
