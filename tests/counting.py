@@ -13,7 +13,15 @@ from typing import Any
 import fuzzing
 import pytest
 
-READERS = ("gezhi", "numpy", "polars", "torch", "safetensors", "pillow", "hypothesis")  # that read, and what drew the files
+READERS = (
+    "gezhi",
+    "numpy",
+    "polars",
+    "torch",
+    "safetensors",
+    "pillow",
+    "hypothesis",
+)  # that read, and what drew the files
 
 
 class Files:
