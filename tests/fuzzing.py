@@ -12,6 +12,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable
+from copy import deepcopy
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -134,13 +135,13 @@ def changed(content: Any, changes: Any) -> Any:
             return content
         owner, key = places[min(int(where * len(places)), len(places) - 1)]
         if kind == "set":
-            owner[key] = value
+            owner[key] = deepcopy(value)
         elif kind == "drop":
             del owner[key]
         elif isinstance(owner, list):
-            owner.append(owner[key])
+            owner.append(deepcopy(owner[key]))
         else:
-            owner[f"{key}2"] = owner[key]
+            owner[f"{key}2"] = deepcopy(owner[key])
     return content
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, fields, replace
@@ -286,15 +287,27 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def _read_pickle(path: Path) -> dict[str, Tensor]:
+    must, fix = "hold tensors and nothing that runs on loading", "Convert it to safetensors where you trust it."
     try:
+        _check_sums(path)
         found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file raises whatever its bytes lead to
-        must, fix = "hold tensors and nothing that runs on loading", "Convert it to safetensors where you trust it."
         found = (str(error) or type(error).__name__).splitlines()[0]
         raise invalid(str(path), must, found, fix) from None
     if not isinstance(found, dict) or not all(isinstance(tensor, Tensor) for tensor in found.values()):
         raise invalid(str(path), "hold a dictionary of tensors", type(found).__name__)
     return found
+
+
+def _check_sums(path: Path) -> None:
+    """Raise ValueError unless each member of the archive has its check sum, which torch does not look at."""
+    with path.open("rb") as file:
+        if file.read(2) != b"PK":
+            return  # what torch wrote before 1.6 has none
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise ValueError(f"{damaged[:80]!r} is damaged")
 
 
 def _check_tensors(
