@@ -1,8 +1,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
+SEED = $(shell date +%Y%m%d)
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint types arrows tests docs pages smoke wheel bench clean
+.PHONY: demo test lint types arrows tests fuzz docs pages smoke wheel bench clean
 
 demo: .venv/.demo  ## set up, measure every method at the quick budget, write runs/demo/report.html
 	$(BIN)/gezhi run --all --budget quick --jobs 2 --out runs/demo
@@ -22,8 +23,11 @@ arrows: .venv/.dev
 
 tests: .venv/.dev  ## everything, then the tensor code once more with its shape annotations checked at run time
 	$(BIN)/pytest -q -n 2
-	$(BIN)/pytest -q -n 2 tests/nn tests/losses tests/training -m "not compiles and not wrong_types" \
+	$(BIN)/pytest -q -n 2 tests/nn tests/losses tests/training -m "not compiles and not wrong_types and not fuzz" \
 		--jaxtyping-packages=gezhi.nn,gezhi.losses,gezhi.training,runtime_types.typechecker
+
+fuzz: .venv/.dev  ## 20 000 files for each reader, others every day; takes an hour; counts in .venv/fuzz.json
+	GEZHI_FUZZ=20000 GEZHI_FUZZ_SEED=$(SEED) GEZHI_FUZZ_COUNTS=.venv/fuzz.json nice -n 19 $(BIN)/pytest -q -n 2 -m fuzz
 
 docs: .venv/.dev  ## both languages agree, generated parts are up to date, the site builds without a warning
 	$(BIN)/python docs/translations.py

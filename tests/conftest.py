@@ -1,4 +1,4 @@
-"""One thread, fixed seeds, poisoned uninitialised memory."""
+"""One thread, fixed seeds, poisoned uninitialised memory; counts of fuzzed files, and skips that are all known."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import random
 
+import counting
 import hypothesis
 import numpy as np
 import pytest
@@ -16,6 +17,11 @@ import torch
 
 hypothesis.settings.register_profile("house", deadline=None, derandomize=True, max_examples=40)
 hypothesis.settings.load_profile("house")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for plugin in counting.PLUGINS:
+        config.pluginmanager.register(plugin())
 
 
 @pytest.fixture(autouse=True)

@@ -203,6 +203,7 @@ def broken(value):
         (lambda: map_equation(TRIANGLES, [0] * 6, markov_time=0), "markov_time must"),
         (lambda: InfomapClustering("euclidean").fit(SQUARE), "affinity must be one of"),
         (lambda: InfomapClustering("precomputed", n_trials=0).fit(SQUARE), "n_trials must"),
+        (lambda: InfomapClustering("precomputed", markov_time=math.inf).fit(SQUARE), "markov_time must .* got inf"),
         (lambda: InfomapClustering().fit(SQUARE * math.nan), "NaN"),
         (lambda: knn_similarity_graph(SQUARE, k=0), "k must"),
         (lambda: knn_similarity_graph(SQUARE, min_sim=1.5), "min_sim must"),

@@ -107,3 +107,14 @@ def test_numbers_of_any_library_are_stored_as_numbers(value, stored):
 def test_what_is_no_number_is_refused(value):
     with pytest.raises(TypeError, match="metric 'x' of measure must be a number, or a list of one number per test row"):
         cells.plain("x", value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"metrics": {"x": "1.5"}}, {"metrics": {"x": True}}, {"metrics": {"x": [[1.0]]}}, {"metrics": {"x": None}},
+     {"seconds": None}, {"seconds": "0.1"}, {"evaluations": {}}],
+)  # fmt: skip
+def test_a_cell_whose_numbers_are_none_is_damaged(tmp_path, change):
+    cells.write(tmp_path / "one.json", CELL | change)
+    with pytest.raises(ValueError, match=r"damaged result one\.json: found .* where a number stands"):
+        cells.read(tmp_path / "one.json")

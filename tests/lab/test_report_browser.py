@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
+from importlib.resources import files
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from gezhi.lab.verdicts import record_of
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-AXE = os.environ.get("AXE_SCRIPT", "")
+AXE = files("axe_playwright_python") / "axe.min.js"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's Chromium")]
@@ -149,12 +149,11 @@ def test_paper_shows_every_row_and_opens_every_section(opened):
     assert not opened.locator(".filters").is_visible()
 
 
-@pytest.mark.skipif(not AXE, reason="needs axe-core: set AXE_SCRIPT to its axe.min.js")
 @pytest.mark.parametrize("opened", [(w, s, n) for w in WIDTHS for s in ("light", "dark") for n in ("report", "file")], indirect=True)  # fmt: skip
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_axe_finds_no_violation(opened, language):
     opened.locator(f"label[for={language}]").click()
     opened.evaluate(OPEN)
-    opened.evaluate(Path(AXE).read_text(encoding="utf-8"))
+    opened.evaluate(AXE.read_text(encoding="utf-8"))
     found = opened.evaluate("axe.run()")["violations"]
     assert [(v["id"], v["nodes"][0]["html"]) for v in found] == []

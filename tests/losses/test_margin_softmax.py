@@ -536,6 +536,15 @@ def test_features_in_double_keep_their_digits_with_centres_of_any_precision(stor
     torch.testing.assert_close(loss(features, labels), expected)
 
 
+def test_check_values_of_features_in_double():
+    loss = MarginSoftmaxLoss(2, 2)  # centres in single precision, scale 30, additive cosine margin 0.35
+    loss.weight.data = torch.eye(2)
+    features = torch.tensor([[3.0, 4.0], [5.0, 12.0]], dtype=torch.float64)
+    torch.testing.assert_close(loss.logits(features), torch.tensor([[18, 24], [150 / 13, 360 / 13]]).double())
+    rows = [math.log1p(math.exp(18 - 30 * (0.8 - 0.35))), math.log1p(math.exp(360 / 13 - 30 * (5 / 13 - 0.35)))]
+    assert loss(features, torch.tensor([1, 0])).item() == pytest.approx(sum(rows) / 2, abs=1e-6)
+
+
 @pytest.mark.compiles
 def test_compiled_with_centres_of_another_precision():
     loss, features, labels = head(7, 8, dtype=torch.float32), normal(6, 8), torch.arange(6)

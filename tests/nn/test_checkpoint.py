@@ -7,6 +7,7 @@ import re
 
 import pytest
 import torch
+from memory import little_memory
 from safetensors.torch import load_file, save_file
 
 from gezhi.data import available, read
@@ -245,6 +246,66 @@ def test_a_pickle_that_would_run_is_refused(folder):
         Transformer.from_pretrained(folder)
     torch.save([1, 2], folder / "pytorch_model.bin")
     with pytest.raises(ValueError, match="must hold a dictionary of tensors: got list"):
+        Transformer.from_pretrained(folder)
+
+
+def test_a_damaged_number_in_a_torch_file_is_no_other_number(folder):
+    tensors = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    path = folder / "pytorch_model.bin"
+    torch.save(tensors, path)
+    Transformer.from_pretrained(folder)
+    content = bytearray(path.read_bytes())
+    content[content.index(tensors["pooler.dense.weight"].numpy().tobytes())] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"pytorch_model.bin must hold tensors .*: got (Bad CRC-32|'.*' is damaged)"):
+        Transformer.from_pretrained(folder)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"num_hidden_layers": 10**9}, "the checkpoint must hold tensors for 1000000000 layers: got [0-9]+ tensors"),
+        (
+            {"vocab_size": 10**12},
+            r"of another shape: embeddings.word_embeddings.weight \(50, 32\) instead of \(1000000000000",
+        ),
+        ({"hidden_size": "32"}, "TypeError: dim must be a number: got '32'"),
+        ({"num_attention_heads": 0}, "num_heads must lie between 1 and inf: got 0"),
+        ({"layer_norm_eps": float("nan")}, "norm_eps must lie strictly between -inf and inf: got nan"),
+        ({"hidden_dropout_prob": -0.5}, "dropout must lie between 0 and 1: got -0.5"),
+        ({"is_decoder": "yes"}, "causal must be one of True, False: got 'yes'"),
+    ],
+)
+def test_settings_that_no_model_has_allocate_nothing(folder, settings, message):
+    configured(folder, **settings)
+    with little_memory(), pytest.raises(ValueError, match=message) as error:
+        Transformer.from_pretrained(folder)
+    assert str(folder) in str(error.value)
+
+
+def test_whole_numbers_are_no_weights(folder):
+    rewritten(folder, lambda tensors: tensors.update({"pooler.dense.bias": torch.ones(32, dtype=torch.int64)}))
+    with pytest.raises(ValueError, match=r"1 not floating point: pooler.dense.bias \(torch.int64\)"):
+        Transformer.from_pretrained(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda index: [], "index.json must hold a weight_map from tensors to files: got NoneType"),
+        (lambda index: {"weight_map": {"x": 3}}, "index.json must hold a weight_map from tensors to files: got dict"),
+        (lambda index: {"weight_map": {"x": "../a.safetensors.no"}}, "index.json must name files of its folder"),
+        (lambda index: {"weight_map": {**index, "x": "a.safetensors"}}, "'x' missing from 'a.safetensors' or twice"),
+        (lambda index: {"weight_map": {**index, "x": "b.safetensors"}}, "missing from 'b.safetensors' or twice"),
+    ],
+)
+def test_an_index_that_does_not_say_where_tensors_are_is_refused(folder, change, message):
+    (folder / "model.safetensors").rename(folder / "a.safetensors")
+    index = dict.fromkeys(load_file(folder / "a.safetensors"), "a.safetensors")
+    (folder / "b.safetensors").write_bytes((folder / "a.safetensors").read_bytes())
+    (folder / "model.safetensors.index.json").write_text(json.dumps(change(index)))
+    with pytest.raises(ValueError, match=message):
         Transformer.from_pretrained(folder)
 
 

@@ -302,6 +302,20 @@ def test_each_query_may_have_several_passages(drawn, k, queries_first):
     assert_equal(by_cache(encoder, ranked, *views, chunk_size=chunk_size), expected)
 
 
+def test_check_values_of_two_passages_a_query():
+    encoder = nn.Linear(2, 2, bias=False, dtype=torch.float64)
+    encoder.weight.data = torch.eye(2, dtype=torch.float64)
+    queries = torch.eye(2, dtype=torch.float64)
+    passages = torch.tensor([[1, 0], [0, 0], [0, 1], [0, 0]], dtype=torch.float64)
+    loss = ContrastiveCache(
+        encoder, lambda q, p: nn.functional.cross_entropy(q @ p.mT, torch.tensor([0, 2])), chunk_size=1
+    )
+    share = math.e / (math.e + 3)  # of the right passage; the other three share the rest
+    assert loss(queries, passages).item() == pytest.approx(-math.log(share), abs=1e-12)
+    expected = torch.tensor([[share - 1, (1 - share) / 3], [(1 - share) / 3, share - 1]]).double()
+    torch.testing.assert_close(encoder.weight.grad, expected, atol=1e-6, rtol=0)
+
+
 def test_two_calls_add_up_and_the_gradient_is_linear_in_the_loss():
     encoder, views = perceptron(), (normal(7, 6), normal(7, 6, seed=1))
     procedure = ContrastiveCache(encoder, info_nce, chunk_size=3)

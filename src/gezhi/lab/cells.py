@@ -134,6 +134,10 @@ def read(path: Path) -> dict[str, Any] | None:
         raise ValueError(f"damaged result {path.name}: {error}") from None
     if not isinstance(cell, dict) or not set(cell) >= FIELDS or not isinstance(cell["metrics"], dict):
         raise ValueError(f"damaged result {path.name}: no metrics in it")
+    counts = [cell[name] for name in ("evaluations", "parameters") if cell[name] is not None]
+    for value in [cell["seconds"], *counts, *cell["metrics"].values()]:
+        if not all(type(number) in (int, float) for number in (value if isinstance(value, list) else [value])):
+            raise ValueError(f"damaged result {path.name}: found {str(value)[:40]!r} where a number stands")
     return cell
 
 

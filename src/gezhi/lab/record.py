@@ -54,6 +54,11 @@ def _few(claims: Any) -> Any:
     return claims
 
 
+def _pair(value: Any) -> Any:
+    """JSON has no tuples."""
+    return tuple(value) if isinstance(value, list) else value
+
+
 Finite = Annotated[float | None, BeforeValidator(_finite)]
 Stem = Annotated[str, AfterValidator(_stem)]
 
@@ -207,7 +212,7 @@ class Drawn(Model):
     arms: list[str] | None = None
     cases: list[str] | None = None
     than: str | None = None
-    log: bool | tuple[bool, bool] = False
+    log: Annotated[bool | tuple[bool, bool], BeforeValidator(_pair)] = False
     x: str = ""
 
 
@@ -299,7 +304,8 @@ def load(path: Path) -> Measured:
     if found != MEASURED:
         raise invalid(f"schema of {path}", f"be {MEASURED!r}", repr(found), RENEW)
     try:
-        return Measured.model_validate({"schema_": found, **content})
+        # strictly: neither a text nor a truth value is a number
+        return Measured.model_validate({"schema_": found, **content}, strict=True)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))

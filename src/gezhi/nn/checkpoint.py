@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import pickle
 import re
-from collections.abc import Iterable, Mapping
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
@@ -71,20 +72,47 @@ COPIES = (  # tables of fixed numbers, the embedding again, and the head that te
 
 
 def load_pretrained(folder: Path, ignore: tuple[str, ...], overrides: Mapping[str, Any]) -> Transformer:
-    """See `Transformer.from_pretrained`."""
-    settings, tensors = _read_config(folder), _read_tensors(folder)
-    if settings.get("model_type") == OWN:
-        known = {field.name for field in fields(TransformerConfig)}
-        config = TransformerConfig(**{name: value for name, value in settings.items() if name in known})
-    else:
-        tensors = _unprefixed(tensors, settings)
-        config = _config_of(settings, tensors)
-    model = Transformer(replace(config, **overrides))
-    with torch.device("meta"):
-        complete = Transformer(config).state_dict()
-    theirs = (lambda name: name) if settings.get("model_type") == OWN else hugging_face_name
-    _fill(model, complete.keys(), tensors, theirs, ignore)
+    """See `Transformer.from_pretrained`. Sizes are compared on the meta device, before anything is allocated."""
+    with _named(folder):
+        settings, tensors = _read_config(folder), _read_tensors(folder)
+        own = settings.get("model_type") == OWN
+        tensors = tensors if own else _unprefixed(tensors, settings)
+        config = _own_config(settings) if own else _config_of(settings, tensors)
+        if config.num_layers > len(tensors):
+            raise invalid("the checkpoint", f"hold tensors for {config.num_layers} layers", f"{len(tensors)} tensors")
+        complete = _empty(config)
+    changed = replace(config, **overrides)
+    wanted = {name: name if own else hugging_face_name(name) for name in {**complete, **_empty(changed)}}
+    with _named(folder):
+        _check_tensors(_empty(changed), complete, tensors, wanted, ignore)
+        model = Transformer(changed)
+        state = model.state_dict()
+        model.load_state_dict({name: tensors.get(wanted[name], state[name]) for name in state})
     return model.eval()
+
+
+@contextmanager
+def _named(folder: Path) -> Iterator[None]:
+    """Whatever the files of a folder lead to is an error that names it: nothing but the files varies."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, FileNotFoundError) and str(folder) in str(error):
+            raise
+        text = (str(error).splitlines() or [""])[0] if isinstance(error, ValueError) else _said(error)
+        raise ValueError(text if str(folder) in text else f"{folder}: {text}") from None
+
+
+def _said(error: Exception) -> str:
+    """An error of a library on one line."""
+    line = (str(error).splitlines() or [""])[0][:200]
+    return f"cannot be read as a checkpoint ({type(error).__name__}: {line})"
+
+
+def _empty(config: TransformerConfig) -> dict[str, Tensor]:
+    """Names and shapes of a model's tensors, none of which is allocated."""
+    with torch.device("meta"):
+        return Transformer(config).state_dict()
 
 
 def save_pretrained(model: Transformer, folder: Path) -> None:
@@ -139,6 +167,11 @@ def _unprefixed(tensors: dict[str, Tensor], settings: Mapping[str, Any]) -> dict
             name = name.removeprefix(prefix).replace(old, new)
         found[name] = tensor
     return found
+
+
+def _own_config(settings: Mapping[str, Any]) -> TransformerConfig:
+    known = {field.name for field in fields(TransformerConfig)}
+    return TransformerConfig(**{name: value for name, value in settings.items() if name in known})
 
 
 def _config_of(settings: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> TransformerConfig:
@@ -206,7 +239,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
         raise FileNotFoundError(f"{path} is missing. Pass the folder of a saved model.")
     try:
         settings = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise invalid(str(path), "hold JSON", error) from None
     if not isinstance(settings, dict):
         raise invalid(str(path), "hold a JSON object", type(settings).__name__)
@@ -220,9 +253,31 @@ def _read_tensors(folder: Path) -> dict[str, Tensor]:
         if (folder / name).is_file():
             return read(folder / name)
         if index.is_file():
-            shards = sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
-            return {key: tensor for shard in shards for key, tensor in read(folder / Path(shard).name).items()}
+            return _read_shards(index, read)
     raise FileNotFoundError(f"{folder} holds neither model.safetensors nor pytorch_model.bin.")
+
+
+def _read_shards(index: Path, read: Callable[[Path], dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The tensors of all shards that an index names, each of which holds what the index says, and nothing twice."""
+    try:
+        content = json.loads(index.read_text("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise invalid(str(index), "hold JSON", error) from None
+    shard_of = content.get("weight_map") if isinstance(content, dict) else None
+    if not isinstance(shard_of, dict) or not all(isinstance(shard, str) for shard in shard_of.values()):
+        raise invalid(str(index), "hold a weight_map from tensors to files", type(shard_of).__name__)
+    found: dict[str, Tensor] = {}
+    for shard in sorted(set(shard_of.values())):
+        path = index.parent / Path(shard).name  # a name never leaves the folder
+        if not path.is_file():
+            raise invalid(str(index), "name files of its folder", repr(shard[:80]))
+        part = read(path)
+        odd = [name for name in part if name in found]
+        odd += [name for name, file in shard_of.items() if file == shard and name not in part]
+        if odd:
+            raise invalid(str(index), "tell which shard holds a tensor", f"{odd[0]!r} missing from {shard!r} or twice")
+        found |= part
+    return found
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -233,10 +288,11 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def _read_pickle(path: Path) -> dict[str, Tensor]:
+    must, fix = "hold tensors and nothing that runs on loading", "Convert it to safetensors where you trust it."
     try:
+        _check_sums(path)
         found = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        must, fix = "hold tensors and nothing that runs on loading", "Convert it to safetensors where you trust it."
+    except Exception as error:  # a damaged file raises whatever its bytes lead to
         found = (str(error) or type(error).__name__).splitlines()[0]
         raise invalid(str(path), must, found, fix) from None
     if not isinstance(found, dict) or not all(isinstance(tensor, Tensor) for tensor in found.values()):
@@ -244,23 +300,40 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
     return found
 
 
-def _fill(
-    model: Transformer, complete: Iterable[str], tensors: dict[str, Tensor], theirs: Any, ignore: tuple[str, ...]
+def _check_sums(path: Path) -> None:
+    """Raise ValueError unless each member of the archive has its check sum, which torch does not look at."""
+    with path.open("rb") as file:
+        if file.read(2) != b"PK":
+            return  # what torch wrote before 1.6 has none
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise ValueError(f"{damaged[:80]!r} is damaged")
+
+
+def _check_tensors(
+    state: Mapping[str, Tensor],
+    complete: Mapping[str, Tensor],
+    tensors: Mapping[str, Tensor],
+    theirs: Mapping[str, str],
+    ignore: tuple[str, ...],
 ) -> None:
-    """Copy tensors into the model; parts that the checkpoint's own config does not have keep their initial values."""
-    state, complete = model.state_dict(), set(complete)
-    wanted = {name: theirs(name) for name in state}
-    known = {*wanted.values(), *map(theirs, complete)}
+    """Raise ValueError naming whatever keeps the tensors from filling `state`.
+
+    Parts that the checkpoint's own config (`complete`) does not have keep their initial values.
+    """
+    wanted, known = {name: theirs[name] for name in state}, set(theirs.values())
     missing = [name for ours, name in wanted.items() if name not in tensors and ours in complete]
     extra = [name for name in tensors if name not in known and not name.startswith((*COPIES, *ignore))]
+    present = [(ours, name, tensors[name]) for ours, name in wanted.items() if name in tensors]
     shaped = [
-        f"{name} {tuple(tensors[name].shape)} instead of {tuple(state[ours].shape)}"
-        for ours, name in wanted.items()
-        if name in tensors and tensors[name].shape != state[ours].shape
+        f"{name} {tuple(tensor.shape)} instead of {tuple(state[ours].shape)}"
+        for ours, name, tensor in present
+        if tensor.shape != state[ours].shape
     ]
-    problems = {"missing": missing, "unknown": extra, "of another shape": shaped}
+    typed = [f"{name} ({tensor.dtype})" for _, name, tensor in present if not tensor.is_floating_point()]
+    problems = {"missing": missing, "unknown": extra, "of another shape": shaped, "not floating point": typed}
     if any(problems.values()):
         found = "; ".join(f"{len(names)} {what}: {', '.join(names)}" for what, names in problems.items() if names)
         fix = "Unknown ones are left out by ignore=(their beginnings,)." if extra else ""
         raise invalid("the checkpoint", "hold the tensors of its config", found, fix)
-    model.load_state_dict({ours: tensors.get(name, state[ours]) for ours, name in wanted.items()})

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from gezhi._checks import check_choice, check_number, invalid
+from gezhi._checks import check_choice, check_integer, check_number, invalid
 from gezhi.nn.attention import AttentionCache, FeatureMap, Kernel, Mask, MultiheadAttention, as_mask, l2, relu2, softmax
 from gezhi.nn.entropy_scale import EntropyInvariantScale
 from gezhi.nn.linear_attention import PositiveRandomFeatures, cosine, double_softmax, elu1, exp
@@ -37,6 +37,9 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
     "silu": nn.SiLU,
 }
+OPTIONAL = ("num_key_heads", "key_dim", "hidden_dim", "embed_dim")
+COUNTS = dict.fromkeys(("vocab_size", "num_layers", "num_types"), 0)  # how many there are at least
+COUNTS |= dict.fromkeys(("dim", "num_heads", "max_positions", *OPTIONAL), 1)
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ class TransformerConfig:
         pooler: a dense layer with tanh on the first token, as in BERT.
         head: `"lm"` gives logits by the embedding's transpose, `"mlm"` with BERT's transformation before it.
 
-    Errors: ValueError for choices that exclude each other.
+    Errors: ValueError naming the field, and for choices that exclude each other; TypeError for what is no number.
     """
 
     vocab_size: int
@@ -91,9 +94,16 @@ class TransformerConfig:
     head: Literal["none", "lm", "mlm"] = "none"
 
     def __post_init__(self) -> None:
-        check_number("vocab_size", self.vocab_size, at_least=0)
-        check_number("num_layers", self.num_layers, at_least=0)
-        check_number("initializer_range", self.initializer_range, above=0)
+        for name, least in COUNTS.items():
+            value = getattr(self, name)
+            if value is not None or name not in OPTIONAL:
+                check_integer(name, value, at_least=least)
+        check_number("norm_eps", self.norm_eps, at_least=0, below=math.inf)
+        check_number("initializer_range", self.initializer_range, above=0, below=math.inf)
+        for name in ("dropout", "attention_dropout"):
+            check_number(name, getattr(self, name), at_least=0, at_most=1)
+        for name in ("causal", "pooler"):
+            check_choice(name, getattr(self, name), (True, False))
         check_choice("positions", self.positions, ("none", "learned", "rotary", "alibi", "t5"))
         check_choice("kernel", self.kernel, (*DENSE, *LINEAR))
         check_choice("scale", self.scale, ("sqrt", "entropy"))

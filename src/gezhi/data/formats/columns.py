@@ -17,8 +17,6 @@ from gezhi.data.kinds import Floats
 EXACT = 2**53  # whole numbers up to here are floats
 WORD = "Encode it as numbers, leave the cell empty if its value is missing, or write all of the column in words if it "\
     "holds categories; if it is the label, name it."  # fmt: skip
-ROUND = "Scale it, or write it in words if it is a name."
-FINITE = "Impute it or drop the row."
 DROP = "Encode it as numbers (for example one-hot) or drop the column; if it is the label, name it."
 
 
@@ -38,10 +36,21 @@ def number(cell: str) -> float | Flaw | None:
     if value is None:
         return None
     if value - value != 0:
-        return Flaw("", cell.strip(), "a finite number", FINITE)
+        return endless("", cell.strip())
     if abs(value) >= EXACT and cell.strip().lstrip("+-").isdigit() and int(cell) != value:
-        return Flaw("", cell.strip(), "a whole number below 2⁵³, or one that a float holds exactly", ROUND)
+        return inexact("", cell.strip())
     return value
+
+
+def endless(at: str, found: str) -> Flaw:
+    """The flaw of an infinity, or of a NaN that stands for no missing value."""
+    return Flaw(at, found, "a finite number", "Impute it or drop the row.")
+
+
+def inexact(at: str, found: str) -> Flaw:
+    """The flaw of a whole number that no float is."""
+    fix = "Scale it, or write it in words if it is a name."
+    return Flaw(at, found, "a whole number below 2⁵³, or one that a float holds exactly", fix)
 
 
 def refuse(path: Path, flaws: Sequence[Flaw]) -> DataError:

@@ -18,12 +18,12 @@ from gezhi.data.formats import files
 from gezhi.data.formats.columns import (
     DROP,
     EXACT,
-    FINITE,
-    ROUND,
     WORD,
     Flaw,
     check_count,
     check_names,
+    endless,
+    inexact,
     label_position,
     mixed,
     number,
@@ -147,13 +147,13 @@ class Column:
         for value in large.to_list():
             if float(value) != value:
                 at = self.row((self.values == value).fill_null(False).to_numpy())
-                return Flaw(at, str(value), "a whole number below 2⁵³, or one that a float holds exactly", ROUND)
+                return inexact(at, str(value))
         return None
 
     def finite(self, numbers: Floats) -> tuple[Floats, None] | Flaw:
-        endless = np.isinf(numbers)
-        if endless.any():
-            return Flaw(self.row(endless), f"{numbers[endless][0]:g}", "a finite number", FINITE)
+        infinite = np.isinf(numbers)
+        if infinite.any():
+            return endless(self.row(infinite), f"{numbers[infinite][0]:g}")
         return numbers, None
 
     def worded(self) -> tuple[Floats, tuple[str, ...] | None] | Flaw:
