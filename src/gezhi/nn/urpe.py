@@ -1,5 +1,10 @@
 r"""Universal relative positional encoding: a factor after the softmax that tells a model where a token stands.
 
+Title: Universal relative positional encoding | 通用相对位置编码
+Also: URPE, attention with a Toeplitz gate, position probe, 9105
+Tags: attention, position, softmax
+Articles: 相对位置编码Transformer的一个理论缺陷与对策
+Page: docs/methods/urpe.md
 Notation: $c_r$ = `table`, $r=j-i$; $C_{ij}=c_{j-i}$ = what the module returns.
 """
 
@@ -23,7 +28,7 @@ __all__ = ["URPE", "PositionProbe", "position_probe"]
 class URPE(torch.nn.Module):
     r"""A trained Toeplitz factor on the attention weights, for the `gate=` of `dot_product_attention`.
 
-    $$O=(A\odot C)V,\qquad C_{ij}=c_{j-i}$$
+    $$O=(A\odot C)V,\qquad C_{ij}=c_{j-i} \tag{3}$$
 
     Weights of softmax sum to 1 whatever stands inside it, so that equal tokens give equal outputs everywhere; the row
     sums of A ⊙ C differ. The table is best left out of weight decay, which would pull it from 1 towards 0.
@@ -74,7 +79,7 @@ class URPE(torch.nn.Module):
         cached = n_k - n_q
         distance = torch.arange(1 - cached - stop, n_k - cached - start, device=self.table.device)
         line = self.table[:, self._index(distance)]
-        return line.unfold(-1, n_k, 1).flip(-2)  # each later query sees the same factors one step to the left
+        return line.unfold(-1, n_k, 1).flip(-2)  # (3), each later query sees the same factors one step to the left
 
     def _check(self, n_q: int, n_k: int) -> None:
         if n_q > n_k:
