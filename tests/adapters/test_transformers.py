@@ -10,15 +10,15 @@ import textwrap
 import pytest
 import torch
 
-from gezhi.adapters.transformers import BEYOND_SDPA
-from gezhi.adapters.transformers import attend as attending
 from gezhi.adapters.transformers import (
+    BEYOND_SDPA,
     ENTROPY_SCALE,
     register_entropy_scale,
     train_length,
     use_entropy_scale,
     visible_keys,
 )
+from gezhi.adapters.transformers import attend as attending
 
 transformers = pytest.importorskip("transformers")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,7 +11,15 @@ from torch import Tensor
 
 from gezhi._checks import invalid
 from gezhi.adapters.transformers.linear import masked_linear_attention
-from gezhi.adapters.transformers.settings import FEATURES, RANDOM, URPE_TABLE, Settings, kernel_of, settings_of, train_length
+from gezhi.adapters.transformers.settings import (
+    FEATURES,
+    RANDOM,
+    URPE_TABLE,
+    Settings,
+    kernel_of,
+    settings_of,
+    train_length,
+)
 from gezhi.nn.attention import FeatureMap, Gate, Mask, dot_product_attention
 from gezhi.nn.entropy_scale import entropy_invariant_scale
 
@@ -85,38 +94,34 @@ def _composed(
     kwargs: dict[str, Any],
 ) -> Tensor:
     """What `sdpa` cannot compute, by `dot_product_attention`; (batch, n_q, heads, width)."""
-    _refuse(settings, module, attention_mask, kwargs)
-    biased = attention_mask is not None and attention_mask.dtype != torch.bool
-    rule = _rule(settings, module, query, None if biased else attention_mask, causal and not biased)
-    if biased:
-        n_keys = visible_keys(query, key, attention_mask, causal)
-    else:
+    added = None if attention_mask is None or attention_mask.dtype == torch.bool else attention_mask
+    _refuse(settings, module, added, kwargs)
+    if added is None:
+        rule = _rule(settings, module, attention_mask, causal)
         n_keys = rule.visible(query.shape[2], key.shape[2], query.device)
-    query = _scaled(settings, module.config, query, n_keys)
-    kernel, scaling = kernel_of(settings, module), kwargs.get("scaling")
-    if isinstance(kernel, FeatureMap):
-        scale = (scaling or query.shape[-1] ** -0.5) if kernel.scaled else 1.0
-        if rule.dense is None:
-            out = dot_product_attention(query, key, value, mask=rule, kernel=kernel, scale=scale)
-        else:
-            out = masked_linear_attention(query, key, value, rule.dense, kernel=kernel, scale=scale)
     else:
-        bias, added = kwargs.get("position_bias"), attention_mask if biased else None
-        out = dot_product_attention(
-            query,
-            key,
-            value,
-            mask=rule,
-            bias=added if bias is None else bias if added is None else bias + added,
-            scale=scaling,
-            kernel=kernel,
-            gate=_gate(module, query.shape[2], key.shape[2], rule),
-            dropout=kwargs.get("dropout") or 0.0,
-        )
+        rule, n_keys = Mask(), visible_keys(query, key, added, causal)
+    query, kernel = _scaled(settings, module.config, query, n_keys), kernel_of(settings, module)
+    if isinstance(kernel, FeatureMap):
+        out = _linear(kernel, query, key, value, rule, kwargs.get("scaling"))
+    else:
+        bias = kwargs.get("position_bias")
+        bias = added if bias is None else bias if added is None else bias + added
+        gate = _gate(module, query.shape[2], key.shape[2], rule)
+        attended = partial(dot_product_attention, scale=kwargs.get("scaling"), dropout=kwargs.get("dropout") or 0.0)
+        out = attended(query, key, value, mask=rule, bias=bias, kernel=kernel, gate=gate)
     return out.transpose(1, 2).contiguous()
 
 
-def _refuse(settings: Settings, module: Any, attention_mask: Tensor | None, kwargs: dict[str, Any]) -> None:
+def _linear(kernel: FeatureMap, query: Tensor, key: Tensor, value: Tensor, rule: Mask, scaling: float | None) -> Tensor:
+    """The model's scale is for features that stand for softmax; the others take queries and keys as they are."""
+    scale = (query.shape[-1] ** -0.5 if scaling is None else scaling) if kernel.scaled else 1.0
+    if rule.dense is None:
+        return dot_product_attention(query, key, value, mask=rule, kernel=kernel, scale=scale)
+    return masked_linear_attention(query, key, value, rule.dense, kernel=kernel, scale=scale)
+
+
+def _refuse(settings: Settings, module: Any, added: Tensor | None, kwargs: dict[str, Any]) -> None:
     """Raise for what the composed attention cannot do, or does not have."""
     name = type(module).__name__
     if kwargs.get("cache") is not None:
@@ -127,20 +132,17 @@ def _refuse(settings: Settings, module: Any, attention_mask: Tensor | None, kwar
     for part in (part for part, wanted in needed.items() if wanted and not hasattr(module, part)):
         fix = "After from_pretrained call load_attention(model, folder)."
         raise invalid("attention", f"hold {part}, of which its config speaks", name, fix)
-    if settings.linear:
-        biased = attention_mask is not None and attention_mask.dtype != torch.bool
-        beyond = {
-            "a bias on positions": kwargs.get("position_bias") is not None,
-            "a mask of numbers": biased,
-            "dropout": bool(kwargs.get("dropout")),
-        }
-        for what, given in beyond.items():
-            if given:
-                fix = "Set the dropout of attention in the config to 0." if what == "dropout" else ""
-                raise invalid("attention by a feature map", f"be without {what}", name, fix)
+    beyond = {
+        "a bias on positions": kwargs.get("position_bias") is not None,
+        "a mask of numbers": added is not None,
+        "dropout": bool(kwargs.get("dropout")),
+    }
+    for what in (what for what, given in beyond.items() if given and settings.linear):
+        fix = "Set the dropout of attention in the config to 0." if what == "dropout" else ""
+        raise invalid("attention by a feature map", f"be without {what}", name, fix)
 
 
-def _rule(settings: Settings, module: Any, query: Tensor, mask: Tensor | None, causal: bool) -> Mask:
+def _rule(settings: Settings, module: Any, mask: Tensor | None, causal: bool) -> Mask:
     """The mask as a rule, so that a feature map keeps its O(n). Its mask function sends padding as a single row."""
     causal = causal and getattr(module.config, "is_causal", True)
     if mask is None:
@@ -152,12 +154,12 @@ def _rule(settings: Settings, module: Any, query: Tensor, mask: Tensor | None, c
 
 def _gate(module: Any, n_q: int, n_k: int, rule: Mask) -> Gate | Tensor | None:
     """Factors by distance. Queries stand at the last keys, or, in a cache with room, where the last one sees itself."""
-    urpe = getattr(module, URPE_TABLE, None)
+    urpe: Any = getattr(module, URPE_TABLE, None)
     if urpe is None or rule.dense is None or n_q == n_k:
-        gate: Gate | None = urpe
-        return gate
+        return urpe  # type: ignore[no-any-return]
     line = urpe(n_k, 2 * n_k - 1, 0, 1)[:, 0]  # distances 1 - n_k … n_k - 1
     key = torch.arange(n_k, device=line.device)
     newest = (rule.dense[..., -1, :] * key).amax()
     query = newest - torch.arange(n_q - 1, -1, -1, device=line.device)
-    return line[:, key - query[:, None] + n_k - 1]
+    factors: Tensor = line[:, key - query[:, None] + n_k - 1]
+    return factors

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from gezhi.nn.attention import FeatureMap, softmax
 from gezhi.nn.attention.core import each_head
+from gezhi.nn.attention.kernels import Features
 
 _EPS = 1e-6  # least normaliser of maps without logarithms, as in the scan
 
@@ -25,8 +26,8 @@ def masked_linear_attention(
         query, key, value: (batch, heads, n_q, dim), and keys for as many heads or for groups of them.
         mask: bool, broadcasts to (batch, heads, n_q, n_k), True: may attend.
     Returns: a row per query in its dtype, 0 where it sees no key.
-    Cost: O(n_q n_k · features) time, O(n_q n_k) memory. Log features of one key may differ by about 80 at most, and with
-        a normaliser per channel those of the keys in one channel: what lies lower counts as nothing.
+    Cost: O(n_q n_k · features) time, O(n_q n_k) memory. Log features of one key may differ by about 80, and with a
+        normaliser per channel those of the keys in one channel: what lies lower counts as nothing.
     """
     key, value = each_head(query, key, value)
     wide = torch.promote_types(query.dtype, torch.float32)
@@ -42,7 +43,7 @@ def masked_linear_attention(
     return (weights @ value.to(wide)).to(query.dtype)
 
 
-def _by_logarithms(query: Tensor, key: Tensor, mask: Tensor, log: tuple) -> Tensor:  # type: ignore[type-arg]
+def _by_logarithms(query: Tensor, key: Tensor, mask: Tensor, log: tuple[Features, Features]) -> Tensor:
     asked, answer = log[0](query), log[1](key)
     peaks = answer.detach().amax(-1, keepdim=True)
     asked = (asked - asked.detach().amax(-1, keepdim=True)).exp()

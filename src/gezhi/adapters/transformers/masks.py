@@ -57,7 +57,8 @@ def attention_mask(
     if not settings.fused:
         asked["allow_is_causal_skip"] = False
     mask = sdpa_mask(**asked)
-    return mask if mask is None or settings.urpe is None else mask | _diagonal(asked)
+    looks_back = asked["mask_function"] is not plain[1]
+    return mask | _diagonal(asked) if mask is not None and settings.urpe is not None and looks_back else mask
 
 
 def _has_structure(plain: tuple[MaskFunction, MaskFunction], asked: dict[str, Any]) -> bool:
@@ -70,7 +71,7 @@ def _has_structure(plain: tuple[MaskFunction, MaskFunction], asked: dict[str, An
 
 
 def _with_prefix(prefix: int | str, asked: dict[str, Any]) -> MaskFunction:
-    """A token also sees each token of the prefix that sees it: windows, chunks and documents hold in both directions."""
+    """A token also sees each token of the prefix that sees it: windows, chunks and documents hold both ways."""
     within, base = _prefix_keys(prefix, asked), asked["mask_function"]
 
     def either(batch: Any, head: Any, query: Any, key: Any) -> Any:
@@ -86,9 +87,10 @@ def _prefix_keys(prefix: int | str, asked: dict[str, Any]) -> Tensor:
     counts, index = _counts(prefix, batch, device), torch.arange(n_k, device=device)
     there = index < asked.get("q_offset", 0) + asked["q_length"]
     if padding is None:
-        return (index < counts[:, None]) & there
+        return torch.logical_and(index < counts[:, None], there)
     padding = F.pad(padding, (0, max(0, n_k - padding.shape[-1])))[:, :n_k]
-    return padding & (padding.cumsum(-1) <= counts[:, None]) & there
+    first: Tensor = padding & (padding.cumsum(-1) <= counts[:, None]) & there
+    return first
 
 
 def _counts(prefix: int | str, batch: int, device: Any) -> Tensor:
@@ -108,4 +110,4 @@ def _diagonal(asked: dict[str, Any]) -> Tensor:
     device = asked.get("device")
     query = torch.arange(asked["q_length"], device=device) + asked.get("q_offset", 0)
     key = torch.arange(asked["kv_length"], device=device) + asked.get("kv_offset", 0)
-    return query[:, None] == key
+    return torch.eq(query[:, None], key)

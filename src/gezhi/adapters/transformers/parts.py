@@ -20,7 +20,7 @@ Parts = list[tuple[Any, dict[str, torch.nn.Module | None]]]  # layers with what 
 
 _CROSS = ("cross", "encoder_attn", "encdec")
 _HEADS = ("num_heads", "num_attention_heads", "n_heads")
-_WIDTHS = ("head_dim", "attention_head_size", "key_value_proj_dim")
+_WIDTHS = ("head_dim", "attention_head_size", "head_size", "key_value_proj_dim")
 
 
 def attention_layers(model: Any) -> Iterator[tuple[Any, bool]]:
@@ -91,7 +91,7 @@ def _beside(part: Part, module: Any) -> Part:
 
 def saved_tensors(folder: str | Path) -> dict[str, Tensor]:
     """What the layers held when the model was saved, by the names of its state."""
-    found = {}
+    found: dict[str, Tensor] = {}
     for path in sorted(Path(folder).glob("*.safetensors")):
         with safe_open(path, "pt") as file:
             marked = (name for name in file.keys() if {URPE_TABLE, FEATURES} & set(name.split(".")))  # noqa: SIM118

@@ -23,7 +23,8 @@ def register_attention() -> str:
     transformers, masking = require("transformers", "hf"), require("transformers.masking_utils", "hf")
     attention, masks = transformers.AttentionInterface, transformers.AttentionMaskInterface
     plain = masking.causal_mask_function, masking.bidirectional_mask_function
-    for name in (ATTENTION, ENTROPY_SCALE):
+    known = attention().valid_keys()
+    for name in (name for name in (ATTENTION, ENTROPY_SCALE) if name not in known):
         attention.register(name, partial(attend, attention()["sdpa"]))
         masks.register(name, partial(attention_mask, masks()["sdpa"], plain))
     return ATTENTION

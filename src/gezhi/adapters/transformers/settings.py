@@ -26,7 +26,7 @@ KernelName = Literal[
 
 
 def relu2_of_visible(scores: Tensor) -> Tensor:
-    """Squared positive part over the number of visible keys: `relu2`, whose columns a cache and padding would change."""
+    """`relu2` over the number of visible keys, for padding and caches change the number of columns."""
     seen = (scores > -torch.inf).sum(-1, keepdim=True).clamp(min=1)
     return scores.relu().square() / seen.to(scores.dtype)
 

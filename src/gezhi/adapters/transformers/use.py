@@ -12,8 +12,6 @@ from gezhi.adapters.transformers.parts import attach, attention_layers, built, m
 from gezhi.adapters.transformers.register import register_attention
 from gezhi.adapters.transformers.settings import (
     ENTRY,
-    FEATURES,
-    URPE_TABLE,
     KernelName,
     Settings,
     settings_of,
@@ -179,6 +177,7 @@ def _check_decoder(model: Any, configs: list[Any]) -> None:
     """Raise unless all attention looks back."""
     layers = list(attention_layers(model))
     alone = not any(getattr(config, "is_encoder_decoder", False) for config in configs)
-    if not (alone and layers and all(module.is_causal for module, crosses in layers if not crosses)):
+    back = all(x.is_causal and getattr(x.config, "is_causal", True) for x, crosses in layers if not crosses)
+    if not (alone and layers and back):
         must = "be a decoder alone where a prefix is asked for"
         raise invalid("model", must, type(model).__name__, "An encoder sees all tokens both ways anyway.")
