@@ -10,14 +10,15 @@ import textwrap
 import pytest
 import torch
 
-from gezhi.adapters import transformers as adapter
 from gezhi.adapters.transformers import (
+    BEYOND_SDPA,
     ENTROPY_SCALE,
     register_entropy_scale,
     train_length,
     use_entropy_scale,
     visible_keys,
 )
+from gezhi.adapters.transformers import attend as attending
 
 transformers = pytest.importorskip("transformers")
 
@@ -256,8 +257,8 @@ def test_an_encoder_and_its_decoder_are_counted_each_as_it_sees(monkeypatch):
     config = transformers.BartConfig(vocab_size=50, max_position_embeddings=64, **sizes, **heads)
     torch.manual_seed(0)
     model, counted = use_entropy_scale(transformers.BartModel(config).eval(), train_len=6), []
-    count = adapter.visible_keys
-    monkeypatch.setattr(adapter, "visible_keys", lambda *args: counted.append(count(*args)) or counted[-1])
+    count = attending.visible_keys
+    monkeypatch.setattr(attending, "visible_keys", lambda *args: counted.append(count(*args)) or counted[-1])
     ids, decoder_ids = tokens(), tokens()[:, :5]
     mask = torch.ones_like(ids)
     mask[1, :PADS] = 0
@@ -360,7 +361,7 @@ def test_loading_by_name_refuses_it_too(name, tmp_path):
         type(model).from_pretrained(tmp_path, attn_implementation=register_entropy_scale())
 
 
-@pytest.mark.parametrize(("argument", "what"), adapter.BEYOND_SDPA.items())
+@pytest.mark.parametrize(("argument", "what"), BEYOND_SDPA.items())
 def test_attention_beyond_sdpa_is_refused_where_a_model_does_not_say_so_itself(argument, what):
     register_entropy_scale()
     attention, module = transformers.AttentionInterface()[ENTROPY_SCALE], torch.nn.Module()
