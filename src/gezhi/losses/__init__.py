@@ -5,6 +5,17 @@ from gezhi.losses.cosent import NoRankedPairWarning as NoRankedPairWarning
 from gezhi.losses.cosent import Threshold as Threshold
 from gezhi.losses.cosent import cosent_loss as cosent_loss
 from gezhi.losses.cosent import optimal_threshold as optimal_threshold
+from gezhi.losses.exact import ExactLoss as ExactLoss
+from gezhi.losses.exact import NoPositiveWarning as NoPositiveWarning
+from gezhi.losses.exact import ProbitLoss as ProbitLoss
+from gezhi.losses.exact import expected_accuracy as expected_accuracy
+from gezhi.losses.exact import log_expected_accuracy as log_expected_accuracy
+from gezhi.losses.exact import power_loss as power_loss
+from gezhi.losses.exact import probit_predict_proba as probit_predict_proba
+from gezhi.losses.exact import smooth_max as smooth_max
+from gezhi.losses.exact import soft_accuracy_loss as soft_accuracy_loss
+from gezhi.losses.exact import soft_argmax as soft_argmax
+from gezhi.losses.exact import soft_f1_loss as soft_f1_loss
 from gezhi.losses.flatnce import FlatNCELoss as FlatNCELoss
 from gezhi.losses.flatnce import InfoNCELoss as InfoNCELoss
 from gezhi.losses.flatnce import NoNegativeWarning as NoNegativeWarning
