@@ -142,10 +142,12 @@ class Input:
     softmax: Core = fused
 
 
-def run(arm: tuple[int, Core | None], case: Input, seed: int, depth: int) -> Callable[[], Metrics]:
-    """One pass over a sequence; an arm without a core has the softmax of the case."""
-    dim, core = arm[0], arm[1] or case.softmax
-    stack, x = layers(dim, depth), torch.randn(1, case.tokens, dim, generator=torch.Generator().manual_seed(seed))
+def run(arm: tuple[int, Core | None], case: Input, seed: int, size: tuple[int, int]) -> Callable[[], Metrics]:
+    """One pass over a sequence, by so many layers; an arm without a core has the softmax of the case."""
+    (dim, core), (depth, most) = arm, size
+    core = core or case.softmax
+    tokens, generator = min(case.tokens, most), torch.Generator().manual_seed(seed)
+    stack, x = layers(dim, depth), torch.randn(1, tokens, dim, generator=generator)
     passes = 3 if case.training else 1
 
     @torch.no_grad()
@@ -177,7 +179,7 @@ WHOLE = Study(
         "512 tokens, training": Input(512, training=True),
         "512 tokens, unfused": Input(512, softmax=unfused),
     },
-    {"full": 12},
+    {"full": (12, 512)},
     claims={
         "big": (
             ratio("seconds", BERT, over=WITHOUT, at_most=1.25),
@@ -201,7 +203,7 @@ LAYER = Study(
         "1536 tokens, unfused": Input(1536, softmax=unfused),
         "4096 tokens": Input(4096),
     },
-    {"smoke": {"512 tokens": 1}, "full": 1},
+    {"smoke": {"512 tokens": (1, 64)}, "full": (1, 4096)},
     claims={
         "nearly-linear": at(
             ("1536 tokens", "1536 tokens, unfused"), ratio("seconds", SOFTMAX, over=NONE, at_most=1.33)
