@@ -17,6 +17,8 @@ import torch
 
 hypothesis.settings.register_profile("house", deadline=None, derandomize=True, max_examples=40)
 hypothesis.settings.load_profile("house")
+with torch.device("meta"):  # torch now notes which functions make tensors: the true ones, not those poisoned below
+    torch.empty(0)
 
 
 def pytest_configure(config: pytest.Config) -> None:

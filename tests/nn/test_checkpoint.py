@@ -293,9 +293,9 @@ def test_whole_numbers_are_no_weights(folder):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda index: [], "index.json must hold a weight_map from tensors to files: got NoneType"),
-        (lambda index: {"weight_map": {"x": 3}}, "index.json must hold a weight_map from tensors to files: got dict"),
-        (lambda index: {"weight_map": {"x": "../a.safetensors.no"}}, "index.json must name files of its folder"),
+        (lambda _: [], "index.json must hold a weight_map from tensors to files: got NoneType"),
+        (lambda _: {"weight_map": {"x": 3}}, "index.json must hold a weight_map from tensors to files: got dict"),
+        (lambda _: {"weight_map": {"x": "../a.safetensors.no"}}, "index.json must name files of its folder"),
         (lambda index: {"weight_map": {**index, "x": "a.safetensors"}}, "'x' missing from 'a.safetensors' or twice"),
         (lambda index: {"weight_map": {**index, "x": "b.safetensors"}}, "missing from 'b.safetensors' or twice"),
     ],
