@@ -95,26 +95,25 @@ def filled(block, **weights):
     return block
 
 
+def two_networks(block, tokens, channels):
+    """Networks over tokens and over channels whose weights have these phases."""
+    return filled(
+        block(4, 4, token_dim=3, hidden_dim=8),
+        mlp_tokens__fc1__weight=w(3, 4, tokens),
+        mlp_tokens__fc2__weight=w(4, 3, tokens + 0.1),
+        mlp_channels__fc1__weight=w(8, 4, channels),
+        mlp_channels__fc2__weight=w(4, 8, channels + 0.1),
+    )
+
+
 SMALL = {
     "mixer": (
-        lambda: filled(
-            MLPMixer(4, 4, token_dim=3, hidden_dim=8),
-            mlp_tokens__fc1__weight=w(3, 4, 0.2),
-            mlp_tokens__fc2__weight=w(4, 3, 0.3),
-            mlp_channels__fc1__weight=w(8, 4, 0.4),
-            mlp_channels__fc2__weight=w(4, 8, 0.5),
-        ),
+        partial(two_networks, MLPMixer, tokens=0.2, channels=0.4),
         [1.102342458740, -1.126296306982, -0.500924295790, 1.781762449903],
         -0.125137271355,
     ),
     "feed-forward stack": (
-        lambda: filled(
-            FeedForwardStack(4, 4, token_dim=3, hidden_dim=8),
-            mlp_channels__fc1__weight=w(8, 4, 0.2),
-            mlp_channels__fc2__weight=w(4, 8, 0.3),
-            mlp_tokens__fc1__weight=w(3, 4, 0.4),
-            mlp_tokens__fc2__weight=w(4, 3, 0.5),
-        ),
+        partial(two_networks, FeedForwardStack, tokens=0.4, channels=0.2),
         [1.042994921944, -1.007753163482, -0.631392820148, 1.178638326358],
         -0.569030921260,
     ),

@@ -218,8 +218,8 @@ ALTERNATING = Study(
     MODES,
     {"linear": "linear", "ReLU": "ReLU"},
     {"smoke": 2, "quick": 100, "full": 400},
-    claims={"compromise": ratio(KEPT, FAN_AVG, over=FAN_IN, at_most=0.5)},
-    figures=(Dots(KEPT, log=True),),
+    claims={"compromise": inside(KEPT, FAN_AVG, high=0.5)},
+    figures=(Dots(KEPT, "compromise", log=True),),
 )
 
 # ---- training -------------------------------------------------------------------------------------------------------

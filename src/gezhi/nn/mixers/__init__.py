@@ -1,5 +1,10 @@
 r"""Token mixers without self-attention: networks and matrices over tokens, a memory, convolutions, Fourier.
 
+Title: Token mixers without attention | 不用注意力的词混合
+Also: token mixers, MLP-Mixer, gMLP, FNet, 8431
+Tags: attention, MLP, convolution
+Articles: 也来盘点一些最近的非Transformer工作
+Page: docs/methods/mixers.md
 Notation: $X$ = `x`, n tokens of D = `dim` channels; $g$ = the exact GELU; $E$ = `hidden_dim`; $S$ = `memory`.
 """
 

@@ -17,7 +17,7 @@ FIXED = "Its weights are made for complete inputs of one length."
 class RandomSynthesizer(TokenMixer):
     r"""Attention whose scores are parameters instead of products of tokens.
 
-    $$Y=\mathrm{softmax}(R)\,XW_V^\top$$
+    $$Y=\mathrm{softmax}(R)\,XW_V^\top \tag{2}$$
 
     Args:
         dim, seq_len: D and n.
@@ -41,13 +41,13 @@ class RandomSynthesizer(TokenMixer):
         scores = token_matrix(self.scores, mask, x.shape[1], -torch.inf)
         hidden = (scores == -torch.inf).all(-1, keepdim=True)
         weights = scores.masked_fill(hidden, 0).softmax(-1).masked_fill(hidden, 0)
-        return matmul(weights, self.value(x))
+        return matmul(weights, self.value(x))  # (2)
 
 
 class MLPMixer(TokenMixer):
     r"""A two-layer network over the tokens of each channel, then one over the channels of each token.
 
-    $$U=X+W_2\,g(W_1\mathrm{LN}(X)),\qquad Y=U+g(\mathrm{LN}(U)W_3^\top)W_4^\top$$
+    $$U=X+W_2\,g(W_1\mathrm{LN}(X)),\qquad Y=U+g(\mathrm{LN}(U)W_3^\top)W_4^\top \tag{4}$$
 
     Args:
         dim, seq_len: D and n.
@@ -68,7 +68,7 @@ class MLPMixer(TokenMixer):
         self.norm2, self.mlp_channels = nn.LayerNorm(dim), MLP(dim, hidden_dim or 4 * dim)
 
     def mix(self, x: Tensor, mask: Mask) -> Tensor:  # noqa: ARG002 - none is let through
-        x = x + self.mlp_tokens(self.norm1(x).mT).mT
+        x = x + self.mlp_tokens(self.norm1(x).mT).mT  # (4)
         out: Tensor = x + self.mlp_channels(self.norm2(x))
         return out
 
@@ -76,7 +76,8 @@ class MLPMixer(TokenMixer):
 class FeedForwardStack(TokenMixer):
     r"""A feed-forward block over channels, then the same over tokens, its norm over tokens too.
 
-    $$X\leftarrow X+\mathrm{FFN}_c(\mathrm{LN}(X)),\quad X^\top\leftarrow X^\top+\mathrm{FFN}_t(\mathrm{LN}_t(X^\top))$$
+    $$X\leftarrow X+\mathrm{FFN}_c(\mathrm{LN}(X)),\quad
+      X^\top\leftarrow X^\top+\mathrm{FFN}_t(\mathrm{LN}_t(X^\top)) \tag{5}$$
 
     Args:
         dim, seq_len: D and n.
@@ -98,7 +99,7 @@ class FeedForwardStack(TokenMixer):
 
     def mix(self, x: Tensor, mask: Mask) -> Tensor:  # noqa: ARG002 - none is let through
         x = x + self.mlp_channels(self.norm1(x))
-        out: Tensor = x + self.mlp_tokens(self.norm2(x.mT)).mT
+        out: Tensor = x + self.mlp_tokens(self.norm2(x.mT)).mT  # (5)
         return out
 
 
@@ -116,7 +117,7 @@ class Affine(nn.Module):
 class ResMLP(TokenMixer):
     r"""One matrix over tokens and a feed-forward block, each behind a factor per channel; no norm, no softmax.
 
-    $$Z=X+\lambda_1\odot(A\,\mathrm{Aff}(X)+a),\qquad Y=Z+\lambda_2\odot\mathrm{FFN}(\mathrm{Aff}(Z))$$
+    $$Z=X+\lambda_1\odot(A\,\mathrm{Aff}(X)+a),\qquad Y=Z+\lambda_2\odot\mathrm{FFN}(\mathrm{Aff}(Z)) \tag{3}$$
 
     Args:
         dim, seq_len: D and n.
@@ -150,7 +151,7 @@ class ResMLP(TokenMixer):
     def mix(self, x: Tensor, mask: Mask) -> Tensor:
         n = x.shape[1]
         mixed = matmul(token_matrix(self.linear_tokens.weight, mask, n), self.norm1(x))
-        x = x + self.ls1 * (mixed + self.linear_tokens.bias[:n, None])
+        x = x + self.ls1 * (mixed + self.linear_tokens.bias[:n, None])  # (3)
         out: Tensor = x + self.ls2 * self.mlp_channels(self.norm2(x))
         return out
 
@@ -168,7 +169,7 @@ class SpatialGate(nn.Module):
         n = x.shape[1]
         content, gate = x.chunk(2, -1)
         mixed = matmul(token_matrix(self.proj.weight, mask, n), self.norm(gate))
-        return content * (mixed + self.proj.bias[:n, None] + beside)
+        return content * (mixed + self.proj.bias[:n, None] + beside)  # (6)
 
 
 class TinyAttention(nn.Module):
@@ -188,7 +189,7 @@ class GatedMLP(TokenMixer):
     r"""gMLP: a feed-forward block whose one half gates the other after a matrix over tokens; aMLP with attention in it.
 
     $$[Z_1,Z_2]=g(\mathrm{LN}(X)U^\top),\ G=W\,\mathrm{LN}(Z_2)+b\mathbf 1^\top\,[+\,\mathrm{TinyAtt}(\mathrm{LN}(X))],
-      \ Y=X+(Z_1\odot G)V^\top$$
+      \ Y=X+(Z_1\odot G)V^\top \tag{6}$$
 
     Args:
         dim, seq_len: D and n.

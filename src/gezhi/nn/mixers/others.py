@@ -24,7 +24,7 @@ def external_attention(
     r"""Attention to a trained memory, normalised over tokens first and over the memory then.
 
     $$L=XM_k^\top,\quad\tilde A_{is}=\frac{e^{L_{is}}}{\sum_te^{L_{ts}}},\quad
-      A_{is}=\frac{\tilde A_{is}}{10^{-9}+\sum_{s'}\tilde A_{is'}},\quad Y=AM_v$$
+      A_{is}=\frac{\tilde A_{is}}{10^{-9}+\sum_{s'}\tilde A_{is'}},\quad Y=AM_v \tag{8}$$
 
     Args:
         x: tokens.
@@ -46,7 +46,7 @@ def external_attention(
         shown = logits if mask.keys is None else logits.masked_fill(~mask.keys[..., None], -1e30)
         over_tokens = shown.logcumsumexp(-2) if mask.causal else shown.logsumexp(-2, keepdim=True)
         shares = (shown - over_tokens).exp()
-        weights = shares / (1e-9 + shares.sum(-1, keepdim=True))
+        weights = shares / (1e-9 + shares.sum(-1, keepdim=True))  # (8)
     out = weights.to(x.dtype) @ memory_values
     return out if mask.keys is None else out.masked_fill(~mask.keys[..., None], 0)
 
@@ -88,7 +88,7 @@ def convolve(
     r"""Weighted sum of neighbours, with one set of weights for each head's channels.
 
     $$y_{ic}=\sum_{j=0}^{k-1}\mathrm{softmax}(K_{h(c)})_j\,x_{i+d(j-\lfloor k/2\rfloor),c},
-      \qquad h(c)=\lfloor cH/D\rfloor$$
+      \qquad h(c)=\lfloor cH/D\rfloor \tag{7}$$
 
     Args:
         x: tokens; beyond the ends there are zeros, and weights are not raised to make up for them.
@@ -112,7 +112,7 @@ def convolve(
     padded = nn.functional.pad(x, (0, 0, before, (kernel - 1) * dilation - before))
     out = torch.zeros_like(x)
     for j in range(kernel):
-        out = out + weights[..., j] * padded[..., j * dilation : j * dilation + n, :]
+        out = out + weights[..., j] * padded[..., j * dilation : j * dilation + n, :]  # (7)
     return out
 
 
@@ -178,7 +178,7 @@ class ConvolutionMixer(TokenMixer):
 def fourier_mix(x: Float[Tensor, "*batch n dim"]) -> Float[Tensor, "*batch n dim"]:
     r"""Real part of the Fourier transform over channels and tokens, without parameters.
 
-    $$\mathrm{mix}(X)=\Re(F_nXF_D)$$
+    $$\mathrm{mix}(X)=\Re(F_nXF_D) \tag{9}$$
 
     It keeps half of what it gets: X and X with both axes reversed give the same.
 
@@ -190,14 +190,14 @@ def fourier_mix(x: Float[Tensor, "*batch n dim"]) -> Float[Tensor, "*batch n dim
     References: J. Lee-Thorp et al., FNet: Mixing Tokens with Fourier Transforms, 2021.
     """
     wide = x.to(torch.promote_types(x.dtype, torch.float32))  # half precision has no transform on processors
-    mixed: Tensor = torch.fft.fft2(wide).real.to(x.dtype)
+    mixed: Tensor = torch.fft.fft2(wide).real.to(x.dtype)  # (9)
     return mixed
 
 
 class FourierMixer(TokenMixer):
     r"""FNet: the Fourier transform in place of attention, norms after the residual paths.
 
-    $$H=\mathrm{LN}(X+\mathrm{mix}(X)),\qquad Y=\mathrm{LN}(H+\mathrm{FFN}(H))$$
+    $$H=\mathrm{LN}(X+\mathrm{mix}(X)),\qquad Y=\mathrm{LN}(H+\mathrm{FFN}(H)) \tag{10}$$
 
     Args:
         dim: D.
@@ -219,5 +219,5 @@ class FourierMixer(TokenMixer):
 
     def mix(self, x: Tensor, mask: Mask) -> Tensor:  # noqa: ARG002 - none is let through
         x = self.norm1(x + fourier_mix(x))
-        out: Tensor = self.norm2(x + self.mlp_channels(x))
+        out: Tensor = self.norm2(x + self.mlp_channels(x))  # (10)
         return out
