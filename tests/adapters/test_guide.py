@@ -1,9 +1,10 @@
-"""The guide's script runs as it stands, on a tiny encoder and a few made-up questions."""
+"""The guides' scripts run as they stand: on a tiny encoder and a few made-up questions, and on a tiny decoder."""
 
 from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -39,3 +40,35 @@ def test_the_guide_runs_and_reports(monkeypatch, tmp_path, tiny_models):
         assert -1 <= run[when]["spearman"] <= 1
         assert 0 <= run[when]["accuracy"] <= 1
     assert 0 < run["training_seconds"] < run["seconds"]
+
+
+GUIDE = SCRIPT.parent
+FEW = ["--steps", "2", "--lengths", "8", "--repeats", "1"]
+
+
+def test_the_guide_to_attention_runs_and_reports(monkeypatch, tmp_path):
+    spec = importlib.util.spec_from_file_location("attention", GUIDE / "attention.py")
+    guide = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(guide)
+    monkeypatch.setattr(guide, "BATCH", 2)
+    out = tmp_path / "attention.json"
+    monkeypatch.setattr(sys, "argv", ["attention.py", *FEW, "--out", str(out)])
+    guide.main()
+    record = json.loads(out.read_text())
+    (run,) = record["runs"]
+    assert run["loss"].keys() == record["milliseconds"]["8"].keys() == guide.PARTS.keys()
+    swapped = {name: loss["swapped"] for name, loss in run["loss"].items()}
+    assert swapped["log n"] == pytest.approx(swapped["softmax"], abs=1e-5)
+    assert swapped["urpe"] == pytest.approx(swapped["softmax"], abs=1e-5)
+    assert abs(swapped["relu2"] - swapped["softmax"]) > 1e-5
+
+
+@pytest.mark.parametrize("page", ["attention.md", "attention.zh.md"])
+def test_the_lines_on_the_page_run_one_after_the_other(page):
+    blocks = re.findall(r"```python\n(.*?)```", (GUIDE / page).read_text("utf-8"), re.S)
+    assert len(blocks) == 3
+    names: dict[str, object] = {}
+    exec("\n".join(blocks), names)
+    assert names["out"].shape == (2, 16)
+    layers = [names[name].model.layers[1].self_attn for name in ("model", "again")]
+    assert all((layer.gezhi_urpe.table == 1).all() for layer in layers)

@@ -329,7 +329,7 @@ def read_json(path: Path) -> Any:
 def load_all(folder: Path) -> list[Measured]:
     """The records of a run's folder (or of its `results`), in the order of their names."""
     inside = folder / "results" if (folder / "results").is_dir() else folder
-    beside = {"result.json", "verdicts.json", "finetune.json"}  # what else may lie there
+    beside = {"result.json", "verdicts.json", "finetune.json", "attention.json"}  # what else may lie there
     found = [load(path) for path in sorted(inside.glob("*.json")) if path.name not in beside]
     if not found:
         raise invalid("DIR", "hold the results of a run", str(folder), "Run `gezhi run` first.")

@@ -63,10 +63,10 @@ def attention_mask(
 
 def _has_structure(plain: tuple[MaskFunction, MaskFunction], asked: dict[str, Any]) -> bool:
     """Whether all that is hidden is padding and, under a causal mask, what is newer than the query."""
-    offset, padding = asked.get("q_offset", 0), asked.get("attention_mask")
+    (n_q, offset), padding = _queries(asked), asked.get("attention_mask")
     if isinstance(offset, Tensor) or (padding is not None and padding.shape[-1] != asked["kv_length"]):
         return False
-    whole = asked.get("kv_offset", 0) == 0 and asked["kv_length"] == offset + asked["q_length"]
+    whole = asked.get("kv_offset", 0) == 0 and asked["kv_length"] == offset + n_q
     return asked["mask_function"] is plain[1] or (asked["mask_function"] is plain[0] and whole)
 
 
@@ -82,10 +82,11 @@ def _with_prefix(prefix: int | str, asked: dict[str, Any]) -> MaskFunction:
 
 def _prefix_keys(prefix: int | str, asked: dict[str, Any]) -> Tensor:
     """(batch, keys), True for the first tokens of each row as far as they are there."""
-    batch, padding, device = asked["batch_size"], asked.get("attention_mask"), asked.get("device")
+    batch, padding, device = asked["batch_size"], asked.get("attention_mask"), _device(asked)
     n_k = asked["kv_length"] + asked.get("kv_offset", 0)
     counts, index = _counts(prefix, batch, device), torch.arange(n_k, device=device)
-    there = index < asked.get("q_offset", 0) + asked["q_length"]
+    n_q, offset = _queries(asked)
+    there = index < offset + n_q
     if padding is None:
         return torch.logical_and(index < counts[:, None], there)
     padding = F.pad(padding, (0, max(0, n_k - padding.shape[-1])))[:, :n_k]
@@ -107,7 +108,21 @@ def _counts(prefix: int | str, batch: int, device: Any) -> Tensor:
 
 def _diagonal(asked: dict[str, Any]) -> Tensor:
     """Every query sees itself, padding too: so the newest key that the last query sees tells where it stands."""
-    device = asked.get("device")
-    query = torch.arange(asked["q_length"], device=device) + asked.get("q_offset", 0)
+    device, (n_q, offset) = _device(asked), _queries(asked)
+    query = torch.arange(n_q, device=device) + offset
     key = torch.arange(asked["kv_length"], device=device) + asked.get("kv_offset", 0)
     return torch.eq(query[:, None], key)
+
+
+def _queries(asked: dict[str, Any]) -> tuple[int, int | Tensor]:
+    """How many they are and where the first stands; transformers 5.0 tells it by a tensor of positions."""
+    position = asked.get("cache_position")
+    if position is None:
+        return asked["q_length"], asked.get("q_offset", 0)
+    whole = asked.get("kv_offset", 0) == 0 and asked["kv_length"] == len(position)
+    return len(position), 0 if whole else position[0]
+
+
+def _device(asked: dict[str, Any]) -> Any:
+    told = (asked.get(name) for name in ("cache_position", "attention_mask"))
+    return asked.get("device", next((tensor.device for tensor in told if tensor is not None), None))
