@@ -22,8 +22,8 @@ arrows: .venv/.dev
 
 tests: .venv/.dev  ## everything, then the tensor code once more with its shape annotations checked at run time
 	$(BIN)/pytest -q -n 2
-	$(BIN)/pytest -q -n 2 tests/nn tests/losses tests/training -m "not compiles and not wrong_types" \
-		--jaxtyping-packages=gezhi.nn,gezhi.losses,gezhi.training,runtime_types.typechecker
+	$(BIN)/pytest -q -n 2 tests/nn tests/losses tests/training tests/diffusion -m "not compiles and not wrong_types" \
+		--jaxtyping-packages=gezhi.nn,gezhi.losses,gezhi.training,gezhi.diffusion,runtime_types.typechecker
 
 docs: .venv/.dev  ## both languages agree, generated parts are up to date, the site builds without a warning
 	$(BIN)/python docs/translations.py
