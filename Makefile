@@ -23,8 +23,9 @@ arrows: .venv/.dev
 
 tests: .venv/.dev  ## everything, then the tensor code once more with its shape annotations checked at run time
 	$(BIN)/pytest -q -n 2
-	$(BIN)/pytest -q -n 2 tests/nn tests/losses tests/training -m "not compiles and not wrong_types and not fuzz" \
-		--jaxtyping-packages=gezhi.nn,gezhi.losses,gezhi.training,runtime_types.typechecker
+	$(BIN)/pytest -q -n 2 tests/nn tests/losses tests/training tests/diffusion \
+		-m "not compiles and not wrong_types and not fuzz" \
+		--jaxtyping-packages=gezhi.nn,gezhi.losses,gezhi.training,gezhi.diffusion,runtime_types.typechecker
 
 fuzz: .venv/.dev  ## 20 000 files for each reader, others every day; takes an hour; counts in .venv/fuzz.json
 	GEZHI_FUZZ=20000 GEZHI_FUZZ_SEED=$(SEED) GEZHI_FUZZ_COUNTS=.venv/fuzz.json nice -n 19 $(BIN)/pytest -q -n 2 -m fuzz

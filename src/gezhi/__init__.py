@@ -6,7 +6,18 @@ import importlib
 from types import ModuleType
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "adapters", "classification", "data", "graph", "losses", "nn", "theory", "training"]
+__all__ = [
+    "__version__",
+    "adapters",
+    "classification",
+    "data",
+    "diffusion",
+    "graph",
+    "losses",
+    "nn",
+    "theory",
+    "training",
+]
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -1,0 +1,31 @@
+"""Diffusion models: one schedule, one sampler, many variances."""
+
+from gezhi.diffusion.ddim import ddim_encode as ddim_encode
+from gezhi.diffusion.ddim import ddim_step as ddim_step
+from gezhi.diffusion.ddim import ddpm_step as ddpm_step
+from gezhi.diffusion.ddim import denoising_loss as denoising_loss
+from gezhi.diffusion.ddim import slerp as slerp
+from gezhi.diffusion.denoiser import Denoiser as Denoiser
+from gezhi.diffusion.denoiser import Prediction as Prediction
+from gezhi.diffusion.denoiser import convert_prediction as convert_prediction
+from gezhi.diffusion.gaussian_mixture import ExactDenoiser as ExactDenoiser
+from gezhi.diffusion.gaussian_mixture import GaussianMixture as GaussianMixture
+from gezhi.diffusion.gaussian_mixture import OutputDensity as OutputDensity
+from gezhi.diffusion.gaussian_mixture import entropy as entropy
+from gezhi.diffusion.gaussian_mixture import frechet_distance as frechet_distance
+from gezhi.diffusion.gaussian_mixture import gaussian_chain as gaussian_chain
+from gezhi.diffusion.gaussian_mixture import gaussian_kl as gaussian_kl
+from gezhi.diffusion.gaussian_mixture import gaussian_w2 as gaussian_w2
+from gezhi.diffusion.gaussian_mixture import mixture_cdf as mixture_cdf
+from gezhi.diffusion.gaussian_mixture import mixture_quantile as mixture_quantile
+from gezhi.diffusion.gaussian_mixture import nelbo as nelbo
+from gezhi.diffusion.gaussian_mixture import output_density as output_density
+from gezhi.diffusion.gaussian_mixture import sliced_w2 as sliced_w2
+from gezhi.diffusion.sampler import ancestral as ancestral
+from gezhi.diffusion.sampler import fixed_large as fixed_large
+from gezhi.diffusion.sampler import fixed_small as fixed_small
+from gezhi.diffusion.sampler import sample as sample
+from gezhi.diffusion.sampler import zero as zero
+from gezhi.diffusion.schedule import NoiseSchedule as NoiseSchedule
+from gezhi.diffusion.schedule import StepCoefficients as StepCoefficients
+from gezhi.diffusion.timesteps import timestep_subsequence as timestep_subsequence
