@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from gezhi.experiments.setups import lm
-from gezhi.experiments.setups.bytes import rotary
 from gezhi.nn import token_mixer
-from gezhi.nn.attention import Mask, dot_product_attention
+from gezhi.nn.attention import Mask, MultiheadAttention
+from gezhi.nn.positions import rotary
 
 DIM, DEPTH, HEADS = 64, 4, 4
 NEAR = 7  # bytes to either side
@@ -23,15 +23,12 @@ class Attention(nn.Module):
 
     def __init__(self, dim: int, near: bool = False) -> None:
         super().__init__()
-        self.near = near
-        self.qkv, self.out = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
+        self.near, self.attention = near, MultiheadAttention(dim, HEADS, rotate=rotary)
 
     def forward(self, x: Tensor) -> Tensor:
-        query, key, value = self.qkv(x).unflatten(-1, (3, HEADS, -1)).permute(2, 0, 3, 1, 4)
         place = torch.arange(x.shape[1])
         mask = Mask(dense=(place[:, None] - place).abs() <= NEAR) if self.near else None
-        mixed = dot_product_attention(query, key, value, mask=mask, rotate=rotary)
-        out: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
+        out: Tensor = self.attention(x, mask=mask)
         return out
 
 
