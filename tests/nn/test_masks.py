@@ -12,6 +12,17 @@ from contract import Sample
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gezhi.experiments.masks import ONE_WAY, PERMUTED, TASKS, TO_TARGET
+from gezhi.experiments.setups.streams import (
+    SOURCE,
+    EncoderDecoder,
+    OneStack,
+    Recurrent,
+    Size,
+    TwoStreams,
+    item,
+    view,
+)
 from gezhi.nn import (
     Mask,
     MultiheadAttention,
@@ -208,6 +219,69 @@ def test_the_content_stream_does_not_know_which_position_is_asked():
     first = stack(x, permutation_lm_mask([2, 0, 1, 3, 4])[0])[:, 0]
     second = stack(x, permutation_lm_mask([2, 0, 4, 1, 3])[0])[:, 0]
     torch.testing.assert_close(first, second, atol=1e-12, rtol=0)
+
+
+SMALL = Size(0, length=SOURCE + 6, dim=16)
+ITEMS = torch.tensor([item("Why not?", "Because.", SMALL.length), item("x" * 60, "No", SMALL.length)])
+
+
+def drawn(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_models_of_the_experiment_see_no_more_than_their_task(task):
+    torch.manual_seed(0)
+    model, ids = OneStack(SMALL).double(), ITEMS[:1]
+    seen = view(task, ids, drawn())
+    matrix = seen.content if isinstance(seen.content, torch.Tensor) else seen.content.tensor(*[SMALL.length] * 2)
+    x = model.embedded(ids)
+    assert prove_visibility(lambda x: model.stack.encode(x, mask=seen.content), matrix, x, strict=True) == []
+    asked = seen.asked[seen.rows]
+    assert len(set(asked.tolist())) == len(asked)  # no byte is predicted twice
+    for i, j in zip(seen.rows.nonzero()[:, 1].tolist(), asked.tolist(), strict=True):
+        assert not matrix[0, 0, i, j]
+        assert (i, j) == (i, i + 1) or task is PERMUTED
+    assert len(asked) == (6 if task is TO_TARGET else (ids != 257).sum() - 1)
+
+
+def test_the_second_stream_sees_all_that_was_read_but_not_its_own_token():
+    torch.manual_seed(0)
+    model, ids = TwoStreams(SMALL).double(), ITEMS[:1]
+    seen = view(PERMUTED, ids, drawn())
+    x = model.embedded(ids).detach().requires_grad_()
+    out = model.asking(x, seen)
+    for i in seen.asked[seen.rows].tolist():
+        (grad,) = torch.autograd.grad((out[0, i] * normal(16, seed=i)).sum(), x, retain_graph=True)
+        assert torch.equal((grad[0] != 0).any(-1), seen.strict[0, 0, i])
+
+
+def test_the_decoder_does_not_see_the_byte_that_it_predicts():
+    torch.manual_seed(0)
+    model, ids = EncoderDecoder(SMALL).double(), ITEMS[:1]
+    before = model.losses(ids, TO_TARGET, drawn())
+    for place in range(6):
+        other = ids.clone()
+        other[0, SOURCE + place] = 7
+        after = model.losses(other, TO_TARGET, drawn())
+        assert torch.equal(after[:place], before[:place])
+        assert (after[place + 1 :] != before[place + 1 :]).all()
+
+
+MODELS = (OneStack, TwoStreams, EncoderDecoder, Recurrent)
+
+
+def test_models_for_one_task_are_as_large_as_the_one_for_all():
+    count = [sum(p.numel() for p in make(Size(0)).parameters()) for make in MODELS]
+    assert max(count) / min(count) < 1.05
+
+
+def test_items_keep_the_separator_in_its_place():
+    assert (ITEMS[:, SOURCE - 1] == 256).all()
+    assert bytes(ITEMS[0, SOURCE - 9 : SOURCE - 1].tolist()) == b"Why not?"
+    assert bytes(ITEMS[0, SOURCE:].tolist()) == b"Becaus"
+    assert ITEMS[1, SOURCE + 2 :].tolist() == [257] * 4
+    assert view(ONE_WAY, ITEMS, drawn()).rows.sum(1).tolist() == [8 + 6, SOURCE + 1]
 
 
 @given(st.lists(st.integers(0, 1), min_size=1, max_size=8))

@@ -19,7 +19,7 @@ from gezhi.nn.attention import Kernel, MultiheadAttention
 from gezhi.nn.urpe import URPE
 
 Metrics = Mapping[str, Any]
-ANSWERS = partial(read, "insuranceqa-en-answers")
+ANSWERS = lru_cache(maxsize=1)(partial(read, "insuranceqa-en-answers"))
 RATE = 4e-3  # of 0.002 and 0.004, the better for either task on real text
 
 
@@ -83,7 +83,9 @@ def guess(right: Tensor, classes: int) -> Tensor:
 @torch.no_grad()
 def known(model: Reader, by_guess: Tensor, ids: Tensor, right: Tensor) -> float:
     """1 less the loss over that of a guess: 0 where nothing is known, 1 where everything."""
-    loss = torch.stack([model.loss(*part) for part in zip(ids.split(64), right.split(64), strict=True)]).mean()
+    loss = torch.stack(
+        [model.loss(*part) for part in zip(torch.split(ids, 64), torch.split(right, 64), strict=True)]
+    ).mean()
     return 1 - (loss / -by_guess[right[right != NOTHING]].mean()).item()
 
 
@@ -93,7 +95,7 @@ def place(config: Mapping[str, Any], task: Task | Texts, seed: int, size: Traini
     torch.manual_seed(seed)
     classes = BYTES if task.ask is every_second else size.length
     model, draw, step, first = Reader(size, classes, config), torch.Generator().manual_seed(seed), 0, size.steps
-    seen, other = (task.draw(test, seed, 1024, size.length, draw) for test in (False, True))
+    seen, other = (task.draw(test, seed, 32 * size.batch, size.length, draw) for test in (False, True))
     by_guess = guess(seen[1], classes)
 
     def loss() -> Tensor:
@@ -240,7 +242,8 @@ class Counter(nn.Module):
         x = self.stack
         x.gate = self.gate
         said: Tensor = 8 * self.head(x(torch.zeros(1, length, dtype=torch.long)))[0, :, 0]
-        return said - torch.arange(length)
+        error: Tensor = said - torch.arange(length)
+        return error
 
 
 def counted(make: Callable[[], URPE], _case: None, seed: int, steps: int) -> Metrics:
@@ -250,7 +253,8 @@ def counted(make: Callable[[], URPE], _case: None, seed: int, steps: int) -> Met
 
     def loss() -> Tensor:
         length = TRAINED[int(torch.randint(len(TRAINED), (), generator=draw))]
-        return model(length).square().mean()
+        squares: Tensor = model(length).square()
+        return squares.mean()
 
     train(model, loss, steps, rate=3e-3)
     with torch.no_grad():

@@ -1,5 +1,10 @@
 r"""Masks of language models: one direction, a permuted order, source to target; and what a stack of layers can see.
 
+Title: Attention masks | 注意力掩码
+Also: UniLM mask, prefix LM, permutation LM, XLNet mask, 6933
+Tags: attention, mask, language model
+Articles: 从语言模型到Seq2Seq:Transformer如戏,全靠Mask
+Page: docs/methods/masks.md
 Notation: $M_{ij}$ = `mask[i, j]`, True: output i may use input j; $c$ = `segment_ids.cumsum()`; $z$ = `order`.
 """
 
