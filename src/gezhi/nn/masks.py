@@ -38,7 +38,7 @@ __all__ = [
 def causal_mask(n_q: int, n_k: int | None = None) -> Bool[Tensor, "queries keys"]:
     r"""Each token sees itself and what came before; the last query sees all keys, so that cached keys count.
 
-    $$M_{ij}=[j\le i+n_k-n_q]$$
+    $$M_{ij}=[j\le i+n_k-n_q] \tag{2}$$
 
     Args:
         n_q: queries, at most as many as keys.
@@ -51,7 +51,7 @@ def causal_mask(n_q: int, n_k: int | None = None) -> Bool[Tensor, "queries keys"
     References: 苏剑林, 从语言模型到Seq2Seq:Transformer如戏,全靠Mask, 2019.
     """
     n_k = n_q if n_k is None else n_k
-    found = Mask(causal=True).tensor(n_q, n_k)
+    found = Mask(causal=True).tensor(n_q, n_k)  # (2)
     return torch.ones(n_q, n_k, dtype=torch.bool) if found is None else found
 
 
@@ -64,7 +64,7 @@ def prefix_lm_mask(
 ) -> Bool[Tensor, "*batch_heads tokens tokens"]:
     r"""The source sees itself whole, the target sees the source and what came before in the target (UniLM).
 
-    $$M_{ij}=[c_j\le c_i]=[j\le i]\lor[j<p]$$
+    $$M_{ij}=[c_j\le c_i]=[j\le i]\lor[j<p] \tag{4}$$
 
     Args:
         segment_ids: 0 for the tokens of the source, then 1 for those of the target; (n,) or (batch, n).
@@ -86,7 +86,7 @@ def prefix_lm_mask(
         check_number("prefix_length", prefix_length, at_least=0, at_most=n)
         segment_ids = (torch.arange(n) >= prefix_length).long()
     ids = _levels(torch.as_tensor(segment_ids), multi)
-    mask = ids[..., None, :] <= ids[..., :, None]
+    mask = ids[..., None, :] <= ids[..., :, None]  # (4)
     return mask if ids.ndim == 1 else mask[:, None]
 
 
@@ -107,7 +107,7 @@ def permutation_lm_mask(
     r"""Masks of a language model that reads positions in the order z: for the content and for the query stream.
 
     $$\text{content: }[\mathrm{rank}(j)\le\mathrm{rank}(i)],\qquad\text{query: }[\mathrm{rank}(j)<\mathrm{rank}(i)],
-      \qquad\mathrm{rank}(z_t)=t$$
+      \qquad\mathrm{rank}(z_t)=t \tag{3}$$
 
     Args:
         order: the positions 0..n-1 in the order in which they are read; (n,) or (batch, n).
@@ -131,7 +131,7 @@ def permutation_lm_mask(
                 "order", f"hold each of 0..{len(row) - 1} once", f"{row}, missing {missing}, too many {twice}"
             )
     rank = order.argsort(-1)
-    content, query = rank[..., None, :] <= rank[..., :, None], rank[..., None, :] < rank[..., :, None]
+    content, query = rank[..., None, :] <= rank[..., :, None], rank[..., None, :] < rank[..., :, None]  # (3)
     return (content, query) if order.ndim == 1 else (content[:, None], query[:, None])
 
 
@@ -213,7 +213,7 @@ def reachable(
 ) -> Bool[Tensor, "*heads tokens tokens"]:
     r"""Which inputs can reach which outputs through a stack of layers with this mask.
 
-    $$(M\lor I)^L,\qquad\text{without residual paths: }M^L$$
+    $$(M\lor I)^L,\qquad\text{without residual paths: }M^L \tag{6}$$
 
     Args:
         mask: square, True may attend.
@@ -234,7 +234,7 @@ def reachable(
     step = step.float()  # products of bool matrices are not defined; sums below 2^24 are exact
     seen = step
     for _ in range(layers - 1):
-        seen = (seen @ step > 0).float()
+        seen = (seen @ step > 0).float()  # (6)
     return seen > 0
 
 
