@@ -58,5 +58,9 @@ def _loss(runs: list[dict[str, Any]], part: str, when: str) -> str:
     if part == "softmax":
         return f"{over_seeds(base).value:.3f}"
     estimate = over_seeds([run["loss"][part][when] - value for run, value in zip(runs, base, strict=True)])
-    low, high = estimate.interval()
-    return f"{estimate.value:+.3f} [{low:+.3f}, {high:+.3f}]"
+    value, low, high = (_signed(number) for number in (estimate.value, *estimate.interval()))
+    return f"{value} [{low}, {high}]"
+
+
+def _signed(number: float) -> str:
+    return f"{round(number, 3) + 0.0:+.3f}".replace("-", "−")  # + 0.0: no negative zero

@@ -280,6 +280,40 @@ def test_no_output_depends_on_a_hidden_token(name, parts):
     assert prove_visibility(run, less, x, layers=1)
 
 
+ONE = SIZES | {"num_hidden_layers": 1, "max_position_embeddings": 64}
+GROUPED = ONE | {"num_key_value_heads": 2, "head_dim": 8, "pad_token_id": 0}
+FAMILIES = {
+    "gpt2": lambda: transformers.GPT2Model(
+        transformers.GPT2Config(vocab_size=50, n_embd=32, n_layer=1, n_head=4, bos_token_id=1, eos_token_id=2)
+    ),
+    "qwen3": lambda: transformers.Qwen3Model(transformers.Qwen3Config(**GROUPED)),
+    "gemma3, window 4": lambda: transformers.Gemma3TextModel(
+        transformers.Gemma3TextConfig(**GROUPED, sliding_window=4, layer_types=["sliding_attention"])
+    ),
+    "bert as a decoder": lambda: transformers.BertModel(transformers.BertConfig(**ONE, is_decoder=True)),
+}
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("settings", [{"kernel": "exp"}, {"urpe": 3}], ids=["exp", "urpe"])
+def test_no_family_of_decoders_looks_ahead_or_at_padding(name, settings):
+    model, mask = use_attention(FAMILIES[name]().eval().double(), **settings), causal_mask(6)
+    mask = mask & window_mask(6, 3) if "window" in name else mask
+    x, there = torch.randn(1, 6, 32, dtype=torch.float64), torch.tensor([[0, 1, 1, 1, 1, 1]])
+    for inputs in ({}, {"attention_mask": there}):
+
+        def run(x, inputs=inputs):
+            return model(inputs_embeds=x, use_cache=False, **inputs).last_hidden_state[:, 1:]
+
+        def padded(x, run=run):
+            return torch.cat([x[:, :1], run(x)], 1)
+
+        hidden = mask.clone()
+        if inputs:
+            hidden[1:, 0] = False
+        assert prove_visibility(padded, hidden, x) == []
+
+
 @pytest.mark.parametrize(
     ("name", "parts"), pairs("bert", "llama", "mistral, window 4", parts=(*FEW, "log n, relu2, urpe", *PREFIXES))
 )
@@ -440,7 +474,9 @@ def test_settings_without_tensors_come_back_by_themselves(tmp_path):
     assert (written["attn_implementation"], written["entropy_scale_train_len"]) == (ATTENTION, 6)
     again = transformers.AutoModelForCausalLM.from_pretrained(tmp_path).eval()
     assert torch.equal(logits(again, tokens()), logits(model, tokens()))
+    again.set_attn_implementation("sdpa")  # as versions that ignore the entry in the config do
     assert load_attention(again, tmp_path) is again
+    assert torch.equal(logits(again, tokens()), logits(model, tokens()))
     again.save_pretrained(tmp_path / "again")
     third = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "again").eval()
     assert torch.equal(logits(third, tokens()), logits(model, tokens()))

@@ -11,6 +11,8 @@ from gezhi._checks import invalid, require
 from gezhi.adapters.transformers.parts import attach, attention_layers, built, matched, saved_tensors
 from gezhi.adapters.transformers.register import register_attention
 from gezhi.adapters.transformers.settings import (
+    ATTENTION,
+    ENTROPY_SCALE,
     ENTRY,
     KernelName,
     Settings,
@@ -113,7 +115,8 @@ def load_attention(model: Any, folder: str | Path) -> Any:
     """Give a model that `from_pretrained` made of a saved folder the factors and features that were saved with it.
 
     Needed where `use_attention` was given `urpe` or random features: transformers knows no place for them, says that it
-    left them out, and the model's first call raises. For the rest `register_attention()` before loading is enough.
+    left them out, and the model's first call raises. For the rest `register_attention()` before loading is enough;
+    versions of transformers before 5.23 may ignore the name in the config, which is set here in any case.
 
     Args:
         model: what `from_pretrained` returned, or a module with such models inside.
@@ -140,6 +143,11 @@ def load_attention(model: Any, folder: str | Path) -> Any:
         for name, tensor in found.items():
             wanted[name].copy_(tensor)
     attach(parts)
+    register_attention()
+    for head in heads:
+        scale_alone = getattr(head.config, "attn_implementation", None) == ENTROPY_SCALE
+        if scale_alone or hasattr(head.config, ENTRY):
+            head.set_attn_implementation(ENTROPY_SCALE if scale_alone else ATTENTION)
     return model
 
 
