@@ -299,8 +299,8 @@ def trained(parts: Parts | None, case: Case, seed: int, size: Size) -> Metrics:
     if parts is None:  # where nothing is gained there is nothing to explain
         return {"error": math.sqrt(without * with_it) if with_it <= 0.9 * without else math.nan}
     metrics = {**tried(parts, case, seed, size), **looked_at(parts, case, seed, size)}
-    if parts is noisy and metrics["movement of inputs"] < 2 * looked_at(plain, case, seed, size)["movement of inputs"]:
-        metrics["error"] = math.nan  # the noise does not move what it should
+    if parts is noisy and metrics["movement of inputs"] < 2 * looked_at(after, case, seed, size)["movement of inputs"]:
+        metrics["error"] = math.nan  # what was fixed is still fixed
     return metrics
 
 
