@@ -322,6 +322,7 @@ WHY = Study(
         "larger-steps": at("digits, 8 layers", ratio("usable step", BN, over=WITHOUT, at_least=3)),
         "noise": better("error", NOISY, than=BN, by=-0.01),
     },
+    seeds={"full": 6},
     figures=(Dots("error", "noise", log=True), Dots("gradient change", "why", log=True)),
 )
 
@@ -342,6 +343,7 @@ WHERE = Study(
         "before": ratio("error", BEFORE, over=BN, at_most=0.9),
         "icing": better("error", BARE, than=BN, by=-0.01),
     },
+    seeds={"full": 6},
     figures=(Dots("error", ("before", "icing")),),
 )
 
