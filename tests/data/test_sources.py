@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import pickle
 import struct
 import subprocess
 import sys
@@ -30,7 +31,7 @@ from gezhi.data.offline.corpora import (
 )
 from gezhi.data.offline.graph_tool import graph_tool
 from gezhi.data.offline.models import folder_of
-from gezhi.data.offline.pictures import fashion_mnist, mnist_5k
+from gezhi.data.offline.pictures import fashion_mnist, mnist, mnist_5k
 
 BUNDLED = [source for source in SOURCES if source.package.form == "bundled"]
 FETCHED = [source for source in SOURCES if source.package.form != "bundled"]
@@ -280,6 +281,19 @@ def test_pictures_of_packages(tmp_path):
     (tmp_path / "l").write_bytes(bytes((0, 0, 8, 1)) + struct.pack(">I", 2) + b"\0\x09")
     fashion = fashion_mnist("f", tmp_path / "i", tmp_path / "l")
     assert [fashion.classes[code] for code in fashion.labels] == ["T-shirt/top", "Ankle boot"]
+
+
+def test_mnist_is_read_from_arrays_alone(tmp_path):
+    parts = [(np.full((n, 784), n / 256, np.float32), np.arange(n)) for n in (3, 2, 1)]
+    written = pickle.dumps(tuple(parts), protocol=3).replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
+    (tmp_path / "m").write_bytes(gzip.compress(written))
+    train, test = (mnist("m", tmp_path / "m", split=split) for split in ("train", "test"))
+    assert (train.images.shape, train.labels.tolist()) == ((5, 28, 28), [0, 1, 2, 0, 1])
+    assert (train.images[3, 0, 0], train.images.dtype) == (2, np.uint8)
+    assert (len(test.images), test.images.max()) == (1, 1)
+    (tmp_path / "m").write_bytes(gzip.compress(pickle.dumps(gzip.open)))
+    with pytest.raises(pickle.UnpicklingError, match=r"gzip.open is no array"):
+        mnist("m", tmp_path / "m", split="test")
 
 
 def test_a_model_is_the_folder_that_holds_its_files(tmp_path):

