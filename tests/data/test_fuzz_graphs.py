@@ -103,7 +103,11 @@ def test_lists_of_links(links, weighted, blank, ending, section, encoding, damag
     rows = [line for line in lines if line and line[0] not in "#%"]
     if rows[0].lower() == "*links" and not any(row.startswith("*") for row in rows[1:]):
         expect_rows(found, [row.split() for row in rows[1:]])
-    elif not rows[0].startswith("*") and not {",", ";", "\t", '"'} & set("".join(rows).replace(blank, " ")):
+    elif (
+        not section
+        and not rows[0].startswith("*")
+        and not {",", ";", "\t", '"'} & set("".join(rows).replace(blank, " "))
+    ):
         expect_rows(found, [[cell.strip() for cell in row.split("\t" if "\t" in rows[0] else None)] for row in rows])
 
 
@@ -218,7 +222,17 @@ def test_gexf(graph, directed, damage):
 
 
 def entities(text: str) -> str:
-    return re.sub(r"&(#\d+|#[xX][\da-fA-F]+|[a-zA-Z]+\d*);", lambda found: html.unescape(found[0]), text)
+    """Characters for their names, and for the codes that are those of a character."""
+
+    def character(found):
+        try:
+            code = int(found[1][1:], 16) if found[1][0] in "xX" else int(found[1])
+            return chr(code) if chr(code).encode() and code else found[0]
+        except (ValueError, OverflowError):
+            return found[0]
+
+    text = re.sub(r"&([a-zA-Z]+\d*);", lambda found: html.unescape(found[0]), text)
+    return re.sub(r"&#([0-9]+|[xX][0-9a-fA-F]+);", character, text)
 
 
 def gml_of(content: bytes):

@@ -399,6 +399,15 @@ def test_gml_faults_have_a_place(tmp_path, content, message):
     assert message in said(written(tmp_path, "g.gml", content))
 
 
+def test_codes_of_characters_in_gml_are_those_of_networkx(tmp_path):
+    names = ["\x96", "\x01a", "é", "\U0001f600", "&#9999999;", "&#55296;", "&#00;"]
+    edges = "".join(f"edge [ source 0 target {i} ]" for i in range(1, len(names)))
+    written_names = ["&#150;", "&#1;a", "&#xe9;", "&#128512;", *names[4:]]
+    nodes = "".join(f'node [ id {i} label "{name}" ]' for i, name in enumerate(written_names))
+    (tmp_path / "g.gml").write_text(f"graph [ {nodes} {edges} ]")
+    assert list(load("edges", tmp_path / "g.gml").nodes) == names
+
+
 def test_a_text_of_gml_may_go_on_over_lines(tmp_path):
     content = TWO.replace("id 0", 'id 0 label "a\n# b ]&#233;&lt;&nothing;"') + "edge [ source 0 target 1 ] ]"
     assert load("edges", written(tmp_path, "g.gml", content)).nodes == ("a\n# b ]é<&nothing;", "1")

@@ -71,7 +71,7 @@ def expect_part(found, content):
     elif isinstance(content, float) and not math.isfinite(content):
         assert found is None
     else:
-        assert found == content
+        assert found == (float(content) if type(found) is float else content)
         assert isinstance(found, bool) == isinstance(content, bool)
 
 

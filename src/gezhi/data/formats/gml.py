@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Iterator
 from html.entities import html5
@@ -13,7 +12,7 @@ from gezhi.data.formats.edge_list import EdgeList
 from gezhi.data.formats.files import lines
 
 TOKEN = re.compile(r'\s*(?:(?P<word>[^\s"\[\]]+)|(?P<bracket>[\[\]])|(?P<quote>"))')
-ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|\w{1,32});")
+ENTITY = re.compile(r"&(?:#[0-9]{1,20}|#[xX][0-9a-fA-F]{1,20}|\w{1,32});")
 KEY = re.compile(r"[A-Za-z_]\w*\Z", re.ASCII)
 MAX_DEPTH = 1000
 NODE, EDGE = ["graph", "node"], ["graph", "edge"]
@@ -154,4 +153,9 @@ def unescaped(text: str) -> str:
 
 
 def resolved(entity: re.Match[str]) -> str:
-    return html.unescape(entity[0]) if entity[0][1] == "#" else html5.get(entity[0][1:], entity[0])
+    """The character of a name or of a code; what is neither stays. HTML's own table of codes is not that of GML."""
+    name = entity[0][1:]
+    if name[0] != "#":
+        return html5.get(name, entity[0])
+    code = int(name[2:-1], 16) if name[1] in "xX" else int(name[1:-1])
+    return chr(code) if 0 < code < 0xD800 or 0xDFFF < code < 0x110000 else entity[0]
