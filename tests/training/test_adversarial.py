@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import torch.nn.functional as F
 from contract import Sample
 from hypothesis import given
 from hypothesis import strategies as st
+from processes import in_two_processes
 from torch import nn
 
 from gezhi.training import (
@@ -694,6 +696,11 @@ def test_training_with_fgm_makes_robust():
         (g,) = torch.autograd.grad(cross_entropy(model, (leaf, y)), leaf)
         accuracy.append((model(x + fgm_delta(g, 0.6)).argmax(-1) == y).double().mean().item())
     assert accuracy[1] >= accuracy[0]
+
+
+def test_two_processes_average_their_gradients_once():
+    printed = in_two_processes(Path(__file__).parent / "adversarial_processes.py")
+    assert printed.count("7 procedures agree") == 2
 
 
 # ---- compiled models ------------------------------------------------------------------------------------------------

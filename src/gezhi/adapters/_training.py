@@ -40,6 +40,21 @@ def begin_step(trainer: HostTrainer, model: Any, inputs: Mapping[str, Any]) -> d
     return prepared
 
 
+def procedure_step(
+    trainer: HostTrainer,
+    build: Callable[[Callable[[Tensor], Any]], Callable[..., Tensor]],
+    inputs: Sequence[Any],
+    share: float,
+) -> Tensor:
+    """Any gradient procedure for the trainer's own forward and backward: its accelerator goes back, through its loss
+    scaler if it has one, and what is accumulated is averaged."""
+    with trainer.accelerator.autocast():
+        procedure = build(lambda surrogate: trainer.accelerator.backward(surrogate / share))
+        loss = procedure(*inputs)
+    reported: Tensor = loss / share
+    return reported
+
+
 def cached_step(
     trainer: HostTrainer,
     model: Any,
@@ -47,20 +62,25 @@ def cached_step(
     representation: Callable[[Any], Any],
     inputs: Sequence[Any],
 ) -> Tensor:
-    """The trainer's accelerator goes back, through its loss scaler if it has one; accumulated batches are averaged."""
-    share = getattr(trainer, "current_gradient_accumulation_steps", trainer.args.gradient_accumulation_steps)
-    with trainer.accelerator.autocast():
-        procedure = ContrastiveCache(
+    """A step by `ContrastiveCache`."""
+
+    def build(backward: Callable[[Tensor], Any]) -> ContrastiveCache:
+        return ContrastiveCache(
             model,
             loss_fn,
             chunk_size=trainer.chunk_size,
             representation=representation,
             batch_norm=trainer.batch_norm,
-            backward=lambda surrogate: trainer.accelerator.backward(surrogate / share),
+            backward=backward,
         )
-        loss = procedure(*inputs)
-    reported: Tensor = loss / share
-    return reported
+
+    return procedure_step(trainer, build, inputs, accumulated(trainer))
+
+
+def accumulated(trainer: HostTrainer) -> int:
+    """How many batches make the present step of the optimiser."""
+    steps: int = getattr(trainer, "current_gradient_accumulation_steps", trainer.args.gradient_accumulation_steps)
+    return steps
 
 
 def encoded(model: Any, batch: Any, representation: Callable[[Any], Any], chunk_size: int) -> Tensor:

@@ -14,3 +14,8 @@ from gezhi.training.adversarial import per_sample_l2 as per_sample_l2
 from gezhi.training.adversarial import project as project
 from gezhi.training.contrastive_cache import ContrastiveCache as ContrastiveCache
 from gezhi.training.contrastive_cache import representation_gradient as representation_gradient
+from gezhi.training.sampling_descent import GuidedParameterSearch as GuidedParameterSearch
+from gezhi.training.sampling_descent import NoValidCandidateWarning as NoValidCandidateWarning
+from gezhi.training.sampling_descent import SearchStep as SearchStep
+from gezhi.training.sampling_descent import ball_expected_step as ball_expected_step
+from gezhi.training.sampling_descent import snis_weights as snis_weights

@@ -28,7 +28,7 @@ class Norm:
     order: float
     per_sample: bool
 
-    def __call__(self, x: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
+    def __call__(self, x: Float[Tensor, "*any"]) -> Tensor:
         return self._per(x, torch.linalg.vector_norm(self._rows(x), self.order, -1))
 
     def dual(self, grad: Float[Tensor, "*any"]) -> Float[Tensor, " rows"]:
