@@ -1,5 +1,12 @@
 """Diffusion models: one schedule, one sampler, many variances."""
 
+from gezhi.diffusion.analytic_dpm import AnalyticVariance as AnalyticVariance
+from gezhi.diffusion.analytic_dpm import VarianceStats as VarianceStats
+from gezhi.diffusion.analytic_dpm import capped as capped
+from gezhi.diffusion.analytic_dpm import estimate_x0_variance as estimate_x0_variance
+from gezhi.diffusion.analytic_dpm import first_step_clip as first_step_clip
+from gezhi.diffusion.analytic_dpm import optimal_trajectory as optimal_trajectory
+from gezhi.diffusion.analytic_dpm import optimal_variance_bounds as optimal_variance_bounds
 from gezhi.diffusion.ddim import ddim_encode as ddim_encode
 from gezhi.diffusion.ddim import ddim_step as ddim_step
 from gezhi.diffusion.ddim import ddpm_step as ddpm_step
@@ -8,6 +15,11 @@ from gezhi.diffusion.ddim import slerp as slerp
 from gezhi.diffusion.denoiser import Denoiser as Denoiser
 from gezhi.diffusion.denoiser import Prediction as Prediction
 from gezhi.diffusion.denoiser import convert_prediction as convert_prediction
+from gezhi.diffusion.extended_analytic_dpm import HeadVariance as HeadVariance
+from gezhi.diffusion.extended_analytic_dpm import ResidualHead as ResidualHead
+from gezhi.diffusion.extended_analytic_dpm import SecondMomentHead as SecondMomentHead
+from gezhi.diffusion.extended_analytic_dpm import train_variance_head as train_variance_head
+from gezhi.diffusion.extended_analytic_dpm import with_features as with_features
 from gezhi.diffusion.gaussian_mixture import ExactDenoiser as ExactDenoiser
 from gezhi.diffusion.gaussian_mixture import GaussianMixture as GaussianMixture
 from gezhi.diffusion.gaussian_mixture import OutputDensity as OutputDensity
@@ -21,6 +33,14 @@ from gezhi.diffusion.gaussian_mixture import mixture_quantile as mixture_quantil
 from gezhi.diffusion.gaussian_mixture import nelbo as nelbo
 from gezhi.diffusion.gaussian_mixture import output_density as output_density
 from gezhi.diffusion.gaussian_mixture import sliced_w2 as sliced_w2
+from gezhi.diffusion.probability_flow import dpm_solver_2 as dpm_solver_2
+from gezhi.diffusion.probability_flow import dpmpp_2m as dpmpp_2m
+from gezhi.diffusion.probability_flow import euler_maruyama as euler_maruyama
+from gezhi.diffusion.probability_flow import flow_drift as flow_drift
+from gezhi.diffusion.probability_flow import heun as heun
+from gezhi.diffusion.probability_flow import integrate_flow as integrate_flow
+from gezhi.diffusion.probability_flow import log_prob as log_prob
+from gezhi.diffusion.probability_flow import time_grid as time_grid
 from gezhi.diffusion.sampler import ancestral as ancestral
 from gezhi.diffusion.sampler import fixed_large as fixed_large
 from gezhi.diffusion.sampler import fixed_small as fixed_small
