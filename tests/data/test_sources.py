@@ -18,6 +18,8 @@ from gezhi.data.offline.corpora import (
     bbc_news,
     hsk_sentences,
     insuranceqa,
+    insuranceqa_answers,
+    insuranceqa_pairs,
     labelled,
     lee_documents,
     people_daily,
@@ -56,7 +58,7 @@ def test_bundled_sources_hold_what_the_table_says(source):
 
 
 def test_names_are_distinct_and_every_pin_is_whole():
-    assert len({source.name for source in SOURCES}) == len(SOURCES) == 30
+    assert len({source.name for source in SOURCES}) == len(SOURCES) == 32
     for source in SOURCES:
         assert source.kind in (*KINDS, "model")
         assert source.licence
@@ -223,6 +225,20 @@ def test_questions_of_the_test_set_are_not_in_train(tmp_path):
     assert insuranceqa("q", *paths, language="zh", split="train").texts == ("旧",)
     assert insuranceqa("q", *paths, language="en", split="train").texts == ("Same?", "Old one?")
     assert insuranceqa("q", *paths, language="zh", split="test").texts == ("同",)
+
+
+def test_a_question_stands_beside_an_answer_of_its_own(tmp_path):
+    files = {
+        "answers": {"1": {"en": " One. "}, "2": {"en": "Two  words."}, "3": {"en": "One."}},
+        "train": {"0": {"en": "A?", "answers": ["1", "2"]}, "1": {"en": "B?", "answers": ["3", "2"]}},
+        "test": {"0": {"en": "A?", "answers": ["2"]}, "1": {"en": "C?", "answers": ["1"]}},
+    }
+    paths = {name: tmp_path / f"{name}.json.gz" for name in files}
+    for name, path in paths.items():
+        path.write_bytes(gzip.compress(json.dumps(files[name]).encode()))
+    assert insuranceqa_answers("a", paths["answers"]).texts == ("One.", "Two words.")
+    found = insuranceqa_pairs("p", paths["answers"], paths["train"], paths["test"])
+    assert list(zip(found.left, found.right, strict=True)) == [("A?", "One."), ("B?", "Two words.")]
 
 
 def test_reuters_has_three_header_lines_and_an_empty_last(tmp_path):

@@ -48,9 +48,32 @@ def insuranceqa(name: str, train: Path, test: Path, *, language: Literal["zh", "
 
 def questions(path: Path, language: str) -> list[Row]:
     """(question, domain) in the order of the file."""
+    return [(" ".join(entry[language].split()), entry["domain"]) for entry in entries(path).values()]
+
+
+def entries(path: Path) -> dict[str, Any]:
+    """What a file of InsuranceQA holds, by number."""
     with gzip.open(path, "rt", encoding="utf-8") as file:
-        entries: dict[str, Any] = json.load(file)
-    return [(" ".join(entry[language].split()), entry["domain"]) for entry in entries.values()]
+        return dict(json.load(file))
+
+
+def insuranceqa_answers(name: str, answers: Path) -> Texts:
+    """What people of the trade answered, in English."""
+    return Texts(tuple(dict.fromkeys(" ".join(entry["en"].split()) for entry in entries(answers).values())), name)
+
+
+def insuranceqa_pairs(name: str, answers: Path, *paths: Path) -> Pairs:
+    """English questions of all splits, each with the first of its answers that no earlier one has; all score 1."""
+    text = {number: " ".join(entry["en"].split()) for number, entry in entries(answers).items()}
+    found: dict[str, str] = {}
+    taken: set[str] = set()
+    for entry in (entry for path in paths for entry in entries(path).values()):
+        question = " ".join(entry["en"].split())
+        answer = next((text[number] for number in entry["answers"] if text[number] not in taken), None)
+        if question not in found and answer is not None:
+            found[question] = answer
+            taken.add(answer)
+    return Pairs(tuple(found), tuple(found.values()), np.ones(len(found)), name)
 
 
 def reuters(name: str, train: Path, test: Path, *, split: Split) -> LabelledTexts:

