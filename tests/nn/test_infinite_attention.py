@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import struct
 from functools import partial
 from itertools import combinations_with_replacement, product
 
@@ -13,6 +14,10 @@ from contract import Sample
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gezhi.data import DataUnavailable
+from gezhi.experiments import infinite_attention as experiment
+from gezhi.experiments.setups.e5 import E5
+from gezhi.experiments.setups.heads import Encoder, heads
 from gezhi.nn import (
     Mask,
     dot_product_attention,
@@ -24,6 +29,7 @@ from gezhi.nn import (
     polynomial_kernel,
     taylor_features,
 )
+from gezhi.nn.transformer import Transformer, TransformerConfig
 
 FEATURES = {"taylor": taylor_features, "limit": limit_features}
 BY_SCHEME = pytest.mark.parametrize("scheme", FEATURES)
@@ -301,3 +307,85 @@ def test_odd_degrees_on_request():
     for mode in ("linear", "quadratic"):
         out = polynomial_attention(x, x, x, degree=3, allow_negative=True, mode=mode, scale=1.0)
         torch.testing.assert_close(out, dot_product_attention(x, x, x, scale=1.0), atol=1e-5, rtol=0)
+
+
+# ---- what the experiment is made of ---------------------------------------------------------------------------------
+
+
+@given(st.integers(0, 10**6), st.floats(0.01, 0.5))
+def test_the_rank_within_an_error_is_that_of_the_singular_values(seed, error):
+    weights = (normal(12, 3, seed=seed) @ normal(3, 12, seed=seed + 1)).softmax(-1)
+    values = torch.linalg.svdvals(weights).square()
+    left = [values[r:].sum().sqrt() for r in range(13)]
+    wanted = next(r for r in range(13) if left[r] <= error * left[0])
+    assert experiment.rank_within(weights, error).item() == wanted
+
+
+def spelt(text):
+    return [byte % 50 for byte in text.encode()]
+
+
+def encoder(texts, joined):
+    torch.manual_seed(0)
+    config = TransformerConfig(50, 8, num_layers=2, num_heads=2, positions="learned", norm="post", dropout=0.0)
+    return Encoder(Transformer(config).eval(), spelt, (48, 49), texts, joined)
+
+
+def test_documents_are_of_one_length_and_nothing_is_padding():
+    texts = ["short", "a text of some length", "and another one, longer still"]
+    whole = encoder(texts, joined=False).documents(0, 2, 12)
+    assert sorted(whole.tolist()) == sorted([48, *spelt(text)[:10], 49] for text in texts[1:])
+    joined = encoder(texts, joined=True).documents(0, 3, 12).tolist()
+    assert [48, *spelt("short" + texts[1])[:10], 49] in joined
+    with pytest.raises(ValueError, match="texts must give 4 documents of 12 tokens: got 2"):
+        encoder(texts, joined=False).documents(0, 4, 12)
+
+
+def test_queries_and_keys_are_those_of_the_model():
+    held = encoder(["abcdefghijkl", "mnopqrstuvwx"], joined=False)
+    query, key, value = heads(held, 0, 2, 10).float()
+    assert query.shape == (2 * 2 * 2, 10, 4)
+    x = held.model.embeddings(held.documents(0, 2, 10), None, 0)
+    layer = held.model.layers[0].attention
+    mixed = dot_product_attention(*(part[:4].view(2, 2, 10, 4) for part in (query, key, value)))
+    torch.testing.assert_close(layer.output(mixed.transpose(1, 2).flatten(2)), layer(x), atol=1e-6, rtol=0)
+
+
+def blocks(values):
+    """Four-bit numbers in blocks of 32, the scale 0.5: what the packaged encoder is stored as."""
+    codes = (values / 0.5 + 8).astype(np.uint8).reshape(-1, 2, 16)
+    scale = np.full((len(codes), 1), 0.5, dtype="<f2").view(np.uint8)
+    return np.concatenate([scale, codes[:, 0] | codes[:, 1] << 4], axis=1).tobytes()
+
+
+def test_four_bit_weights_become_a_transformer(tmp_path):
+    rng = np.random.default_rng(0)
+    pieces = ["<s>", "<pad>", "</s>", "<unk>", "▁", "天", "ж", "▁a"]
+    sizes = {"emb.word": (8, 32), "emb.pos": (16, 32), "emb.type": (1, 32), "emb.ln.w": (32,), "emb.ln.b": (32,)}
+    for name, rows, columns in (("q", 32, 32), ("k", 32, 32), ("v", 32, 32), ("ao", 32, 32), ("fi", 64, 32),
+                                ("fo", 32, 64)):  # fmt: skip
+        sizes |= {f"l0.{name}.w": (rows, columns), f"l0.{name}.b": (rows,)}
+    sizes |= {f"l0.{name}.{part}": (32,) for name in ("aln", "oln") for part in "wb"}
+    values = {name: rng.integers(-8, 8, size) * 0.5 for name, size in sizes.items()}
+    packed = {name: blocks(v) if v.ndim > 1 else v.astype("<f4").tobytes() for name, v in values.items()}
+    ends = np.cumsum([0, *(len(piece.encode()) for piece in pieces)]).astype("<u4")
+    head = b"E5S1" + bytes(4) + struct.pack("<7ifi5iQ", 32, 1, 4, 64, 8, 16, 1, 1e-12, 0, 8, 0, 2, 1, 3, ends[-1])
+    head += ends.tobytes() + np.full(8, -1.0, "<f4").tobytes() + "".join(pieces).encode()
+    head += struct.pack("<iIIBI", 1, 0, ord("Ａ"), 1, ord("a")) + struct.pack("<i", len(packed))
+    start = len(head) + sum(2 + len(name) + 21 for name in packed)
+    for name, data in packed.items():
+        head += struct.pack(f"<H{len(name)}sBIQQ", len(name), name.encode(), int(values[name].ndim > 1),
+                            len(data), start, len(data))  # fmt: skip
+        start += len(data)
+    (tmp_path / "e5-small-q4.bin").write_bytes(head + b"".join(packed.values()))
+    found = E5(tmp_path)
+    state = found.model.state_dict()
+    assert found.special == (0, 2)
+    assert found.tokens("Ａ天") == [6, 5]  # without the Cyrillic piece numbers move up
+    for ours, theirs in (("layers.0.attention.query.weight", "l0.q.w"), ("layers.0.feed.2.weight", "l0.fo.w"),
+                         ("layers.0.norms.1.bias", "l0.oln.b"), ("embeddings.position.weight", "emb.pos")):  # fmt: skip
+        assert state[ours].tolist() == values[theirs].tolist()
+    assert state["embeddings.token.weight"].tolist() == np.delete(values["emb.word"], 6, 0).tolist()
+    (tmp_path / "e5-small-q4.bin").write_bytes(b"else")
+    with pytest.raises(DataUnavailable, match="not a file of E5's weights"):
+        E5(tmp_path)

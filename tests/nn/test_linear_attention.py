@@ -13,6 +13,9 @@ from contract import Sample
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gezhi.data import Texts
+from gezhi.experiments import linear_attention as experiment
+from gezhi.experiments.setups import lm
 from gezhi.nn import (
     FeatureMap,
     LinearAttention,
@@ -184,6 +187,19 @@ CHECKS = [
 @pytest.mark.parametrize(("kernel", "causal", "row", "total"), CHECKS)
 def test_check_values(kernel, causal, row, total, by_halves):
     out = dot_product_attention(*waves(), kernel=kernel, mask=Mask(causal=causal))[0, 0]
+    assert out[2].tolist() == pytest.approx(row, abs=1e-11)
+    assert out.sum().item() == pytest.approx(total, abs=1e-11)
+
+
+@pytest.mark.parametrize(
+    ("causal", "row", "total"),
+    [
+        (False, [0.587425910003, 0.582555388784, 0.042086129709], 4.296033660182),
+        (True, [0.756947514250, 0.802491930834, 0.110228967091], 8.054351705964),
+    ],
+)
+def test_check_values_of_softmax(causal, row, total):
+    out = dot_product_attention(*waves(), scale=1.0, mask=Mask(causal=causal))[0, 0]
     assert out[2].tolist() == pytest.approx(row, abs=1e-11)
     assert out.sum().item() == pytest.approx(total, abs=1e-11)
 
@@ -540,3 +556,82 @@ def test_bad_input_is_named(call, message):
 def test_a_scale_for_each_query_has_no_root_on_the_keys():
     with pytest.raises(TypeError, match=r"(?s)scale must be a number.*root on queries and keys"):
         dot_product_attention(*inputs(), kernel=exp, scale=torch.ones(7, 1))
+
+
+# ---- what the experiment is made of ---------------------------------------------------------------------------------
+
+
+def tokens(n=40, seed=3):
+    return torch.randint(256, (2, n), generator=torch.Generator().manual_seed(seed))
+
+
+def test_attention_that_is_cut_nowhere_is_the_whole(monkeypatch):
+    torch.manual_seed(0)
+    whole = lm.transformer(False, kernel="elu1").eval()
+    torch.manual_seed(0)
+    cut = experiment.near(False).eval()
+    ids = tokens()
+    assert (cut(ids) - whole(ids)).abs().max() > 1e-2
+    monkeypatch.setattr(experiment.NearAttention, "reach", 40)
+    torch.testing.assert_close(cut(ids), whole(ids), atol=1e-5, rtol=0)
+
+
+def test_attention_that_is_cut_sees_its_neighbours_alone():
+    torch.manual_seed(0)
+    layer = experiment.near(False).layers[0].attention
+    x = normal(1, 40, 64, dtype=torch.float32).requires_grad_()
+    (grad,) = torch.autograd.grad(layer(x)[0, 20].sum(), x)
+    assert grad[0].any(-1).nonzero().flatten().tolist() == list(range(12, 29))
+
+
+def test_many_random_features_put_in_are_nearly_softmax(monkeypatch):
+    torch.manual_seed(0)
+    model = lm.transformer(True).eval()
+    ids = tokens()
+    with torch.no_grad():
+        for layer in model.layers:  # shorter queries and keys, which features can estimate
+            layer.attention.query.weight.mul_(0.5)
+            layer.attention.key.weight.mul_(0.5)
+        before = model(ids)
+        monkeypatch.setattr(experiment, "PositiveRandomFeatures", lambda width, **drawn: PositiveRandomFeatures(
+            width, 30_000, **drawn))  # fmt: skip
+        after = experiment.by_features(model, 0)(ids)
+    assert (after - before).norm() / before.norm() < 0.05
+
+
+@pytest.mark.parametrize("kernel", ["softmax", "elu1", "exp"])
+def test_a_language_model_that_sees_the_future_is_refused(kernel):
+    lm.refuse_foresight(lm.transformer(True, kernel=kernel))
+    with pytest.raises(RuntimeError, match="sees the future"):
+        lm.refuse_foresight(lm.transformer(False, kernel=kernel))
+
+
+def test_texts_for_training_and_for_the_test_are_different_ones():
+    texts = Texts(tuple(f"{i:04d}" for i in range(1000)), "numbers")
+    train, test = (set(bytes(part.tolist()).decode().split()) for part in lm.split(texts, 5, 2000, 300))
+    assert (len(train), len(test)) == (400, 60)
+    assert not train & test
+    everything = lm.split(texts, 5, 10**6, 10**6)
+    assert [len(part) for part in everything] == [4500, 500]
+
+
+def test_what_a_language_model_is_asked():
+    ids = tokens(100)
+    given, wanted = lm.example(ids, True, torch.Generator())
+    assert torch.equal(given[:, 1:], wanted[:, :-1])
+    given, wanted = lm.example(ids, False, torch.Generator().manual_seed(0))
+    hidden = given == lm.MASK
+    assert torch.equal(hidden, wanted != lm.NOT_ASKED)
+    assert torch.equal(torch.where(hidden, wanted, given), ids)
+    assert 0.2 < hidden.double().mean() < 0.4
+
+
+def test_arms_have_as_many_parameters():
+    plain, wide = (recipe.make(True) for recipe in experiment.MODELS.arms.values())
+    counts = [sum(p.numel() for p in model.parameters()) for model in (plain, wide)]
+    assert counts[0] == pytest.approx(counts[1], rel=0.02)
+
+
+def test_random_features_of_the_study_meet_the_formula():
+    squared = experiment.estimates(experiment.FEATURES.arms[experiment.IID], (0.5, 64), 0, 20_000)["squared error"]
+    assert squared == pytest.approx((math.exp(0.25 * (2 + 2 * 0.215)) - 1) / 64, rel=0.1)

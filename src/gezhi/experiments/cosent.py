@@ -103,16 +103,19 @@ TEXTS = Study(
 TUNED = Study(
     "fine-tuned encoder",
     finetuned,
-    {AS_IS: Arm(None), SBERT: Arm(by.SentenceBert, 1e-4), COSENT: Arm(cosent, 1e-4)},
+    {
+        SBERT: Arm(by.SentenceBert, 1e-4),
+        COSENT: Arm(cosent, 1e-4),
+        AS_IS: Arm(None),
+    },  # of 2e-5 and 1e-4, better for both
     {QUESTIONS: questions},
     {"full": 100},
     claims={
-        "tuned-gains": better("spearman", COSENT, than=AS_IS, by=0.02),
         "tuned-sbert": better("spearman", COSENT, than=SBERT, by=0.02),
     },
     trains=two_thirds(),
     seeds={"full": 5},
-    figures=(Dots("spearman", ("tuned-gains", "tuned-sbert")),),
+    figures=(Dots("spearman", "tuned-sbert"),),
 )
 
 

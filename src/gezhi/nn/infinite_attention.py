@@ -1,5 +1,10 @@
 r"""Softmax attention as the limit of linear attention: e^(q·k) as an inner product of ever more features.
 
+Title: Softmax attention as infinite linear attention | 作为无限维的线性 Attention
+Also: Taylor attention, polynomial attention, 8601
+Tags: attention, linear attention, rank, feature maps
+Articles: Transformer升级之路:5、作为无限维的线性Attention
+Page: docs/methods/infinite_attention.md
 Notation: $x=q\cdot k$; $N$ = `degree`; $T_N$, $L_N$ = the schemes `"taylor"` and `"limit"`.
 """
 
@@ -39,7 +44,7 @@ def taylor_features(
 ) -> Float[Tensor, "*rows features"]:
     r"""Features whose inner product is the Taylor polynomial of $e^{q\cdot k}$.
 
-    $$\phi_T(q)\cdot\phi_T(k)=T_N(q\cdot k)=\sum_{m=0}^N\frac{(q\cdot k)^m}{m!}$$
+    $$\phi_T(q)\cdot\phi_T(k)=T_N(q\cdot k)=\sum_{m=0}^N\frac{(q\cdot k)^m}{m!} \tag{1}$$
 
     Args:
         x: queries or keys, holding the root of the scale.
@@ -63,7 +68,7 @@ def limit_features(
 ) -> Float[Tensor, "*rows features"]:
     r"""Features whose inner product is $(1+q\cdot k/N)^N$, which tends to $e^{q\cdot k}$ as well.
 
-    $$\phi_L(q)\cdot\phi_L(k)=L_N(q\cdot k)=\Big(1+\frac{q\cdot k}N\Big)^N$$
+    $$\phi_L(q)\cdot\phi_L(k)=L_N(q\cdot k)=\Big(1+\frac{q\cdot k}N\Big)^N \tag{2}$$
 
     Its relative error is about $-x^2/2N$, against $x^{N+1}/(N+1)!$ of `taylor_features` at the same width.
 
@@ -87,7 +92,7 @@ def polynomial_feature_dim(dim: int, degree: int, scheme: Scheme = "taylor", *, 
     """
     _check(degree, scheme)
     if symmetric:
-        return math.comb(dim + degree, degree)
+        return math.comb(dim + degree, degree)  # (5)
     return (1 + dim) ** degree if scheme == "limit" else sum(dim**m for m in range(degree + 1))
 
 
@@ -121,7 +126,7 @@ def _by_multiset(x: Tensor, degree: int, scheme: Scheme) -> Tensor:
         done, width = math.comb(dim + m - 1, m - 1), math.comb(dim + m - 1, m)
         parent, channel = steps[:, done : done + width]
         powers.append(powers[-1][..., parent] * x[..., channel])
-    features: Tensor = torch.cat(powers, -1) * weights
+    features: Tensor = torch.cat(powers, -1) * weights  # (4)
     return features
 
 
@@ -162,10 +167,10 @@ def _check(degree: int, scheme: str) -> None:
 
 def _polynomial(x: Tensor, degree: int, scheme: Scheme) -> Tensor:
     if scheme == "limit":
-        return (1 + x / degree) ** degree if degree else torch.ones_like(x)
+        return (1 + x / degree) ** degree if degree else torch.ones_like(x)  # (2)
     value = torch.ones_like(x)
     for m in range(degree, 0, -1):
-        value = 1 + value * x / m
+        value = 1 + value * x / m  # (1)
     return value
 
 
@@ -175,7 +180,7 @@ def _dense_weights(scores: Tensor, *, degree: int, scheme: Scheme) -> Tensor:
     wide = scores.to(torch.promote_types(scores.dtype, torch.float32)).masked_fill(hidden, 0)
     values = _polynomial(wide, degree, scheme).masked_fill(hidden, 0)
     norms = values.sum(-1, keepdim=True)
-    return (values / norms.masked_fill(norms == 0, 1)).to(scores.dtype)
+    return (values / norms.masked_fill(norms == 0, 1)).to(scores.dtype)  # (8)
 
 
 def polynomial_kernel(degree: int = 2, scheme: Scheme = "taylor", *, allow_negative: bool = False) -> FeatureMap:
@@ -213,7 +218,7 @@ def polynomial_attention(
 ) -> Float[Tensor, "batch heads queries width"]:
     r"""Attention with $e^x$ replaced by a polynomial of x = scale · q·k.
 
-    $$a_{ij}=\frac{T_N(x_{ij})}{\sum_tT_N(x_{it})}$$
+    $$a_{ij}=\frac{T_N(x_{ij})}{\sum_tT_N(x_{it})} \tag{8}$$
 
     Args:
         degree, scheme, allow_negative: see `polynomial_kernel`.

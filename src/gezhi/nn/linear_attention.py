@@ -1,5 +1,10 @@
 r"""Linear attention: a kernel of features instead of softmax, so that cost grows with n and decoding needs no cache.
 
+Title: Linear attention | 线性 Attention
+Also: linear Transformer, efficient attention, 7546, 8338
+Tags: attention, kernels, feature maps, Performer, FAVOR+
+Articles: Transformer升级之路:3、从Performer到线性Attention; 线性Attention的探索:Attention必须有个Softmax吗?
+Page: docs/methods/linear_attention.md
 Notation: φ, ϕ = `kernel.query`, `kernel.key`; $S$, $z$ = `state.sums`, `state.norms`; $\omega_r$ = `omega[r]`.
 """
 
@@ -32,7 +37,7 @@ __all__ = [
 
 
 def _elu1(x: Tensor) -> Tensor:
-    return F.elu(x) + 1
+    return F.elu(x) + 1  # (3)
 
 
 def _log_elu1(x: Tensor) -> Tensor:
@@ -59,7 +64,8 @@ cosine = FeatureMap(_direction, _direction)
 class PositiveRandomFeatures(torch.nn.Module, FeatureMap):
     r"""FAVOR+: random features, all positive, whose inner product is the kernel of softmax on average.
 
-    $$\phi_r(x)=m^{-1/2}e^{\omega_r\cdot x-\lVert x\rVert^2/2},\qquad \mathbb E[\phi(q)\cdot\phi(k)]=e^{q\cdot k}$$
+    $$\phi_r(x)=m^{-1/2}e^{\omega_r\cdot x-\lVert x\rVert^2/2},\qquad
+      \mathbb E[\phi(q)\cdot\phi(k)]=e^{q\cdot k} \tag{7}$$
 
     Args:
         head_dim: d, width of query and key.
@@ -126,7 +132,7 @@ class PositiveRandomFeatures(torch.nn.Module, FeatureMap):
         projected = x @ self.omega.to(x.dtype).T
         if self.hyperbolic:
             projected = torch.cat([projected, -projected], -1)
-        return projected - x.square().sum(-1, keepdim=True) / 2 - math.log(projected.shape[-1]) / 2
+        return projected - x.square().sum(-1, keepdim=True) / 2 - math.log(projected.shape[-1]) / 2  # (7)
 
     def query(self, x: Float[Tensor, "*rows dim"]) -> Float[Tensor, "*rows features"]:
         """The features of x."""
@@ -150,7 +156,7 @@ def linear_attention_step(
     r"""Causal linear attention of the next tokens, one or many, after those that `state` holds.
 
     $$S_i=S_{i-1}+\varphi(k_i)v_i^\top,\quad z_i=z_{i-1}+\varphi(k_i),\quad
-      o_i=\frac{\phi(q_i)S_i}{\phi(q_i)\cdot z_i}$$
+      o_i=\frac{\phi(q_i)S_i}{\phi(q_i)\cdot z_i} \tag{5}$$
 
     Args:
         state: what the step before returned; None starts.
@@ -172,7 +178,7 @@ def linear_attention_step(
     check_shapes(query, key, value, mask)
     key, value = each_head(query, key, value)
     attend = linear_attend(kernel, query.shape[-1], scale, rotate, chunk_size)
-    out, state = attend(query, key, value, mask, state)
+    out, state = attend(query, key, value, mask, state)  # (5)
     return out.to(query.dtype), state
 
 
@@ -196,10 +202,10 @@ def linear_attention_matrix(
     shown = torch.ones_like(left @ right.mT) if seen is None else seen.to(left.dtype)
     if kernel.per_channel:
         norms = shown @ right
-        return (left / norms.masked_fill(norms == 0, 1)) @ right.mT * shown
-    weights = left @ right.mT * shown
+        return (left / norms.masked_fill(norms == 0, 1)) @ right.mT * shown  # (4)
+    weights = left @ right.mT * shown  # (2)
     norms = weights.sum(-1, keepdim=True)
-    return weights / norms.masked_fill(norms == 0, 1)
+    return weights / norms.masked_fill(norms == 0, 1)  # (1)
 
 
 class LinearAttention(MultiheadAttention):

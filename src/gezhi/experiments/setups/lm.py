@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -13,13 +13,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gezhi.data import Texts
-from gezhi.experiments.setups.bytes import check_length
+from gezhi.experiments.setups.bytes import MASK, check_length, small_transformer
 from gezhi.experiments.setups.store import kept
 from gezhi.experiments.setups.train import fit
 from gezhi.lab.reach import reach
-from gezhi.nn.transformer import Transformer, TransformerConfig
+from gezhi.nn.transformer import Transformer
 
-MASK, HIDDEN = 256, 0.3  # the one token that is no byte; share of bytes that a masked model has to guess
+HIDDEN = 0.3  # share of bytes that a masked model has to guess
 NOT_ASKED = -100
 AT_ONCE = 32  # windows of one forward pass of a test
 
@@ -45,10 +45,7 @@ class Recipe:
 
 def transformer(causal: bool, *, dim: int = 64, **choices: Any) -> Transformer:
     """Two layers of two heads with rotary positions, without dropout."""
-    config = TransformerConfig(
-        MASK + 1, dim, num_layers=2, num_heads=2, dropout=0.0, head="lm", causal=causal, initializer_range=0.1
-    )
-    return Transformer(replace(config, **choices))
+    return small_transformer(dim=dim, **{"num_heads": 2, "head": "lm", "causal": causal, **choices})
 
 
 # ---- text -----------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from gezhi.experiments.setups import lm
+from gezhi.experiments.setups.bytes import MASK
 from gezhi.nn import token_mixer
 from gezhi.nn.attention import Mask, MultiheadAttention
 from gezhi.nn.positions import rotary
@@ -85,7 +86,7 @@ class MixingModel(nn.Module):
 
     def __init__(self, mixing: Mixing, length: int) -> None:
         super().__init__()
-        self.embed = nn.Embedding(lm.MASK + 1, DIM)
+        self.embed = nn.Embedding(MASK + 1, DIM)
         nn.init.normal_(self.embed.weight, std=0.05)
         self.places = nn.Parameter(0.05 * torch.randn(length, DIM)) if mixing.placed else None
         self.layers = nn.Sequential(*(part for _ in range(DEPTH) for part in mixing.layer(length)))

@@ -8,8 +8,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from gezhi.experiments.setups.bytes import small_transformer
 from gezhi.experiments.setups.train import fit
-from gezhi.nn.transformer import Transformer, TransformerConfig
+from gezhi.nn.transformer import Transformer
 
 BYTES = 256
 
@@ -25,9 +26,8 @@ class Training:
 
 
 def transformer(size: Training, layers: int = 2, tokens: int = BYTES, **config: Any) -> Transformer:
-    """Two layers of four heads over so many tokens (0: over vectors), without dropout."""
-    parts = {"max_positions": size.length, "dropout": 0.0, "num_heads": 4, "initializer_range": 0.1} | config
-    return Transformer(TransformerConfig(tokens, size.dim, num_layers=layers, **parts))
+    """The house's small Transformer over so many tokens (0: over vectors)."""
+    return small_transformer(tokens, size.dim, **{"num_layers": layers, "max_positions": size.length, **config})
 
 
 def train(modules: nn.Module, loss: Callable[[], Tensor], steps: int, rate: float) -> None:
