@@ -279,6 +279,7 @@ def test_encoding_in_continuous_time():
 # ---- errors ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.wrong_types
 @pytest.mark.parametrize(
     ("call", "message"),
     [

@@ -348,6 +348,7 @@ def test_empty_batches():
     assert model(torch.zeros(0, 1), 400).second_moment.shape == (0, 1)
 
 
+@pytest.mark.wrong_types
 def test_negative_variances_count_as_zero_and_are_warned_of_once():
     head = Given(torch.full((10, 1), -0.5).double())
     with pytest.warns(UserWarning, match="100% of the head's variances are negative and count as 0"):
@@ -393,6 +394,7 @@ def test_a_head_that_gives_no_number_stops_the_sampler_by_name():
 # ---- errors ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.wrong_types
 @pytest.mark.parametrize(
     ("error", "call", "message"),
     [

@@ -359,6 +359,7 @@ def test_far_states_and_empty_batches_stay_finite():
 # ---- errors ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.wrong_types
 @pytest.mark.parametrize(
     ("call", "message"),
     [

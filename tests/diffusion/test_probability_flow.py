@@ -383,6 +383,7 @@ def frozen(x, times):
     return x.detach()
 
 
+@pytest.mark.wrong_types
 @pytest.mark.parametrize(
     ("call", "message"),
     [

@@ -293,6 +293,7 @@ def broken(x, times):
     return torch.where(times[:, None] < 600, torch.nan, 0.0).expand_as(x).to(x.dtype)
 
 
+@pytest.mark.wrong_types
 @pytest.mark.parametrize(
     ("error", "call", "message"),
     [

@@ -239,6 +239,7 @@ def test_a_chain_takes_either_direction_and_ends_at_the_data():
 # ---- errors ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.wrong_types
 @pytest.mark.parametrize(
     ("call", "message"),
     [
