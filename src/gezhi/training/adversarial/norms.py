@@ -39,14 +39,14 @@ class Norm:
     def ascent(self, grad: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
         """The direction of size 1 in which the loss rises fastest; 0 in rows whose gradient is 0 or not finite."""
         rows = self._rows(grad)
+        peak = _peak(rows)
         if self.order == math.inf:
             unit = rows.sign()
         else:
-            peak = rows.abs().amax(-1, keepdim=True) if rows.shape[-1] else rows.new_zeros(len(rows), 1)
             unit = rows / peak.masked_fill(peak == 0, 1)  # squares of tiny or huge entries would leave float32
             length = torch.linalg.vector_norm(unit, 2, -1, keepdim=True)
             unit = unit / length.masked_fill(length == 0, 1)
-        return unit.masked_fill(~rows.isfinite().all(-1, keepdim=True), 0).reshape(grad.shape)
+        return unit.masked_fill(~peak.isfinite(), 0).reshape(grad.shape)
 
     def project(self, delta: Float[Tensor, "*any"], epsilon: float) -> Float[Tensor, "*any"]:
         """The nearest point whose size is ε or less."""
@@ -71,7 +71,7 @@ class Norm:
 
     def unreliable(self, grad: Tensor) -> Tensor:
         """How many rows have a gradient that is not finite."""
-        return (~self._rows(grad).isfinite().all(-1)).sum()
+        return (~_peak(self._rows(grad)).isfinite()).sum()
 
     def whole(self) -> Norm:
         """The same over the whole tensor."""
@@ -84,6 +84,14 @@ class Norm:
     def _per(self, x: Tensor, values: Float[Tensor, " rows"]) -> Tensor:
         """One value a row, in a shape that broadcasts against x."""
         return values.reshape(-1, *[1] * (x.ndim - 1)) if x.ndim else values.reshape(())
+
+
+def _peak(rows: Float[Tensor, "rows n"]) -> Float[Tensor, "rows 1"]:
+    """The largest size of an entry, not finite where one is not."""
+    if not rows.shape[-1]:
+        return rows.new_zeros(len(rows), 1)
+    peak: Tensor = torch.linalg.vector_norm(rows.detach(), math.inf, -1, keepdim=True)
+    return peak
 
 
 per_sample_l2 = Norm(2, True)

@@ -66,10 +66,12 @@ class Passes:
         if not torch.is_grad_enabled():
             fix = "Call the procedure outside torch.no_grad()."
             raise invalid("gradients", "be enabled", "disabled", fix, kind=RuntimeError)
-        self.devices = guards.devices_of([model], chunks.tensors(batch))
-        self.random = guards.RandomStates(self.devices) if procedure.replay_rng else None
+        self.random = None
+        if procedure.replay_rng:
+            self.random = guards.RandomStates(guards.devices_of([model], chunks.tensors(batch)))
         self.states: list[Tensor] | None = None
-        self.wrappers = distributed.averaging([model])
+        together = torch.distributed.is_available() and torch.distributed.is_initialized()
+        self.wrappers = distributed.averaging([model]) if together else []
         self.counts: list[Tensor] = []
 
     def loss(self, make: Maker, *, last: bool = False) -> tuple[Tensor, list[Tensor]]:
@@ -94,8 +96,8 @@ class Passes:
 
     def gradients(self, loss: Tensor, leaves: list[Tensor], create_graph: bool = False) -> list[Tensor]:
         """Gradients by the perturbations alone."""
-        kinds = {device.type for device in self.devices}
-        half = any(torch.is_autocast_enabled(k) and torch.get_autocast_dtype(k) == torch.float16 for k in kinds)
+        kind = loss.device.type
+        half = torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) == torch.float16
         scale = HALF_SCALE if half else 1.0
         found = torch.autograd.grad(loss * scale, leaves, create_graph=create_graph, allow_unused=True)
         return self.checked(
@@ -121,7 +123,7 @@ class Passes:
         norm, epsilon = self.procedure.norm, self.procedure.epsilon
         steps = [alpha * norm.ascent(g.detach()) for g in gradients]
         if deltas is None:
-            return [norm.project(step, epsilon) for step in steps]
+            return steps if alpha <= epsilon else [norm.project(step, epsilon) for step in steps]
         return [norm.project(d.detach() + step, epsilon) for d, step in zip(deltas, steps, strict=True)]  # (3)
 
     def _replay(self) -> None:

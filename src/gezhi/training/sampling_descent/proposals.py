@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import reduce
 from typing import NamedTuple
 
 import torch
@@ -47,6 +48,9 @@ class FullNoise:
         self.scales: Mapping[str, float | Tensor] = dict.fromkeys(like, sigma)
         if relative and guide is not None:
             self.scales = {name: sigma * g.abs().mean() for name, g in guide.items()}
+        self.devices: dict[torch.device, list[str]] = {}
+        for name, value in like.items():
+            self.devices.setdefault(value.device, []).append(name)
 
     def step(self, candidate: Candidate) -> Step:
         """Δ, tensor by tensor."""
@@ -68,15 +72,14 @@ class FullNoise:
         return (other, own) if candidate.guided else (own, other)
 
     def _noise(self, candidate: Candidate) -> Iterator[tuple[str, Tensor]]:
-        draws: dict[torch.device, torch.Generator] = {}
-        for name, like in self.like.items():
-            if like.device not in draws:
-                draws[like.device] = torch.Generator(like.device).manual_seed(candidate.seed)
-            dtype = torch.promote_types(like.dtype, torch.float32)
-            yield (
-                name,
-                candidate.sign * torch.randn(like.shape, dtype=dtype, device=like.device, generator=draws[like.device]),
-            )
+        """Standard normal numbers by tensor, drawn at once for all tensors of a device."""
+        for device, names in self.devices.items():
+            like = [self.like[name] for name in names]
+            kind = reduce(torch.promote_types, (value.dtype for value in like), torch.float32)
+            draw = torch.Generator(device).manual_seed(candidate.seed)
+            flat = torch.randn(sum(v.numel() for v in like), dtype=kind, device=device, generator=draw)
+            parts = torch.split(candidate.sign * flat, [value.numel() for value in like])
+            yield from ((name, z.view(value.shape)) for name, value, z in zip(names, like, parts, strict=True))
 
 
 class SubspaceNoise:

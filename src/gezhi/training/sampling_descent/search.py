@@ -148,7 +148,10 @@ class GuidedParameterSearch:
         guide = None if gradient is None else {name: -self.eta * g for name, g in gradient.items()}
         drawn = plan(self.candidates, round(self.mix * self.candidates), self.antithetic, self.generator)
         proposal = self._proposal(guide)
-        now, *losses = self._measure([partial(proposal.step, candidate) for candidate in drawn], batch)
+        steps: list[Callable[[], Step]] = [partial(proposal.step, candidate) for candidate in drawn]
+        if self.evaluate == "vmap":  # all of them are held anyway
+            steps = [partial(dict, step()) for step in steps]
+        now, *losses = self._measure(steps, batch)
         log_proposal = None
         if self.correction != "none":
             pairs = torch.tensor([proposal.distances(candidate) for candidate in drawn], dtype=torch.float64)
@@ -156,8 +159,8 @@ class GuidedParameterSearch:
         weights, ess = snis_weights(self._log_target(losses), log_proposal)
         cosine = math.nan
         if ess > 0:
-            counted = [(w, c) for w, c in zip(weights.tolist(), drawn, strict=True) if w > 0]
-            cosine = self._add(_mean_step((w, proposal.step(c)) for w, c in counted), gradient)
+            counted = [(w, step) for w, step in zip(weights.tolist(), steps, strict=True) if w > 0]
+            cosine = self._add(_mean_step((w, step()) for w, step in counted), gradient)
         else:
             text = f"None of the {len(losses)} candidates has a finite task loss: nothing was added."
             warnings.warn(f"{text} Lower sigma or eta.", NoValidCandidateWarning, stacklevel=2)
