@@ -54,7 +54,7 @@ REGRESSION = Study(
     {f"{name}, {HARD}": (loss, "hard") for name, loss in LOSSES.items()}
     | {f"{FLOOR}, {HARD}": (regression(by.floored), "hard"), f"{ONE}, {RANDOM}": (LOSSES[ONE], "random")},
     DIGITS,
-    {"full": by.Size(4000, 2000, 60)},
+    {"full": by.Size(4000, 2000, 24)},
     claims={
         "one-fails": better("spearman", f"{COSENT}, {HARD}", than=f"{ONE}, {HARD}", by=0.02),
         "squared-fails": better("spearman", f"{COSENT}, {HARD}", than=f"{SQUARED}, {HARD}", by=0.02),
@@ -88,7 +88,10 @@ TEXTS = Study(
     "text pairs",
     adapted,
     {AS_IS: None, SBERT: by.SentenceBert, SQUARED_COS: regression(by.squared), COSENT: cosent},
-    {QUESTIONS: questions, "simlex-999": lambda: embedded(read("simlex-999"))},
+    {
+        **{name: lambda name=name: embedded(read(name)) for name in ("lee-pairs", "simlex-999")},
+        QUESTIONS: questions,
+    },
     {"smoke": {"simlex-999": 1}, "quick": {"simlex-999": 20}, "full": 60},
     claims={
         "text-gains": better("spearman", COSENT, than=AS_IS, by=0.02),

@@ -158,7 +158,7 @@ BYTES = Study(
     {f"{n} bytes": DOCUMENTATION for n in sorted(LONGER)},
     {
         "smoke": {"128 bytes": Size(20, 4, dim=16, depth=1, tested=128, judged=4096)},
-        "full": {f"{n} bytes": Size(6000, tested=n) for n in LONGER},
+        "full": {f"{n} bytes": Size(4000, tested=n) for n in LONGER},
     },
     claims={
         "gain": inside(GAIN, LOG_64, low=0.01),
@@ -177,7 +177,7 @@ LEARNING = Study(
     partial(masked_bytes, (usual, ARTICLE)),
     {PLAIN: (usual, usual), LOG_512: (ARTICLE, ARTICLE)},
     {"64 bytes": DOCUMENTATION},
-    {"full": Size(6000)},
+    {"full": Size(4000)},
     claims={"trains-alike": inside(GAIN, LOG_512, -0.01, 0.01)},
     varies="rows",
     trains=two_thirds("steps"),

@@ -273,7 +273,7 @@ TEXT = Study(
     swapped_in_text,
     SWAPS,
     {"Python documentation": lambda: read("python-documentation")},
-    {"smoke": Training(1, 4, 32, 32, 1), "full": Training(1200, 32, 32, 64)},
+    {"smoke": Training(1, 4, 32, 32, 1), "full": Training(400, 32, 32, 64)},
     claims={"tanh-swaps-text": TO_TANH, "logistic-costs-text": TO_LOGISTIC},
     accepts="texts",
     trains=two_thirds("steps"),
