@@ -108,8 +108,10 @@ def test_files_that_are_links_are_replaced_and_what_they_point_at_is_untouched(c
     for name in links:
         (precious / name).write_text("mine")
         (folder / name).symlink_to(precious / name)
+    (precious / "probe").write_text("mine")
+    (folder / ".writable").symlink_to(precious / "probe")  # a name that a probe of the folder might take
     conducted("slow", budget="smoke")
-    assert [(precious / name).read_text() for name in links] == ["mine", "mine"]
+    assert [(precious / name).read_text() for name in (*links, "probe")] == ["mine"] * 3
     assert not any((folder / name).is_symlink() for name in links)
     linked = folder / "results/lab_toys.slow.json"
     (precious / "record").write_text(linked.read_text())
