@@ -1,10 +1,11 @@
-"""Hugging Face transformers: gezhi's attention as an implementation that any model can be told to use, and contrastive
-gradients of large batches in its `Trainer`.
+"""Hugging Face transformers: gezhi's attention as an implementation that any model can be told to use; contrastive
+gradients of large batches and adversarial training in its `Trainer`.
 
 A custom implementation without a mask function of its own gets no mask at all from transformers: padding and the future
 would be visible without an error. So both are registered together.
 """
 
+from gezhi.adapters._adversarial import AdversarialTrainerMixin as AdversarialTrainerMixin
 from gezhi.adapters.transformers.attend import BEYOND_SDPA as BEYOND_SDPA
 from gezhi.adapters.transformers.attend import visible_keys as visible_keys
 from gezhi.adapters.transformers.masks import prefix_tokens as prefix_tokens
