@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from gezhi.data import Features, read
 from gezhi.experiments.setups.tables import numbers
-from gezhi.lab import Dots, Experiment, Study, at, better, every, ratio
+from gezhi.lab import Dots, Experiment, Study, at, every, lower, ratio
 from gezhi.theory.batch_norm import gradient_lipschitz, input_smoothness, landscape_probe
 
 Metrics = Mapping[str, Any]
@@ -320,7 +320,7 @@ WHY = Study(
             ratio("gradient change", CENTRED, over=WITHOUT, at_most=0.8),
         ),
         "larger-steps": at("digits, 8 layers", ratio("usable step", BN, over=WITHOUT, at_least=3)),
-        "noise": better("error", NOISY, than=BN, by=-0.01),
+        "noise": lower("error", NOISY, than=BN, by=-0.01),
     },
     seeds={"full": 6},
     figures=(Dots("error", "noise", log=True), Dots("gradient change", "why", log=True)),
@@ -341,7 +341,7 @@ WHERE = Study(
     {"full": Size()},
     claims={
         "before": ratio("error", BEFORE, over=BN, at_most=0.9),
-        "icing": better("error", BARE, than=BN, by=-0.01),
+        "icing": lower("error", BARE, than=BN, by=-0.01),
     },
     seeds={"full": 6},
     figures=(Dots("error", ("before", "icing")),),
