@@ -74,7 +74,7 @@ class Page:
     def short(self) -> Short:
         body = section(self.text, SHORT[self.lang])
         found = RESTS.search(body)
-        pairs = [part.strip().rpartition(" ") for part in found[1].split(",")] if found else []
+        pairs = [part.strip().partition(" ") for part in found[1].split(",")] if found else []
         return Short(_flat(RESTS.sub("", body)), {claim.strip(): verdict for claim, _, verdict in pairs})
 
     @property
