@@ -110,6 +110,8 @@ def test_in_short_rests_on_named_verdicts():
     short = Page(ENGLISH, "en").short
     assert short.text == ("Only if you know the prior, e.g. of the test data; then it gains. It costs nothing. Use it!")
     assert short.rests_on == {"gain": "supported", "two words": "divided", "costs": "refuted"}
+    unasked = "## In short\n\nNot yet.\n\n<!-- rests on: two words not asked, gain divided -->\n"
+    assert Page(unasked, "en").short.rests_on == {"two words": "not asked", "gain": "divided"}
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ BY = {"article": "原文", "field": "通行说法", "ours": "自设"}
 THESIS = ("thesis", "论点")
 STAMP = re.compile(r"<!-- en:\w+ -->\n?")
 RESTS = re.compile(r"<!-- rests on: (.*?) -->\n?", re.S)
+VERDICT = re.compile(r"\s*([^,]+?) (not asked|[^\s,]+)\s*(?:,|$)")
 DISPLAY = re.compile(r"\$\$(.+?)\$\$", re.S)
 BULLET = re.compile(r"^- (?:`([^`]+)` ?)?(?:[(（]([^)）]*)[)）] ?)?(.*?)(?:\n +(.+?))?(?=\n- |\n*\Z)", re.M | re.S)
 MOST_WORDS = 60
@@ -74,8 +75,8 @@ class Page:
     def short(self) -> Short:
         body = section(self.text, SHORT[self.lang])
         found = RESTS.search(body)
-        pairs = [part.strip().partition(" ") for part in found[1].split(",")] if found else []
-        return Short(_flat(RESTS.sub("", body)), {claim.strip(): verdict for claim, _, verdict in pairs})
+        verdicts = VERDICT.findall(found[1]) if found else []
+        return Short(_flat(RESTS.sub("", body)), dict(verdicts))
 
     @property
     def question(self) -> str:
