@@ -149,7 +149,7 @@ def held_out_loss(model: Transformer, causal: bool, text: Tensor, size: Size) ->
     draw = torch.Generator().manual_seed(0)
     given, wanted = example(text[: count * length].view(-1, length).long(), causal, draw)
     total = 0.0
-    for ids, right in zip(given.split(AT_ONCE), wanted.split(AT_ONCE), strict=True):
+    for ids, right in zip(torch.split(given, AT_ONCE), torch.split(wanted, AT_ONCE), strict=True):
         total += loss_of(model, ids, right).item() * int((right != NOT_ASKED).sum())
     return total / int((wanted != NOT_ASKED).sum())
 
