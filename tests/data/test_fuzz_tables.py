@@ -88,17 +88,29 @@ def _trials_are_forked():
 def test_parquet(columns, labels, height, packing, damage):
     table = {f"c{i}": pl.Series(values[:height], dtype=KINDS[kind][1]) for i, (kind, values) in enumerate(columns)}
     memory = io.BytesIO()
-    pl.DataFrame(table | {"y": labels[:height]}).write_parquet(memory, compression=packing)
+    written = pl.DataFrame(table | {"y": labels[:height]})
+    written.write_parquet(memory, compression=packing)
     content = damaged(memory.getvalue(), damage)
     found = read("features", "t.parquet", content)
     if found is not None:
-        *features, names = (column.to_pylist() for column in pq.read_table(io.BytesIO(content)).columns)
+        *features, names = by_pyarrow(content) or [column.to_list() for column in written]
         cells = [["" if cell is None else spelled(cell) for cell in row] for row in zip(*features, strict=True)]
         expect_features(found, cells, [spelled(name).strip() for name in names])
 
 
+def by_pyarrow(content):
+    """The columns; None where the footer states a type twice and differently, which is read by its schema."""
+    try:
+        return [column.to_pylist() for column in pq.read_table(io.BytesIO(content)).columns]
+    except OSError as error:
+        assert "type does not match ColumnDescriptor" in str(error)  # noqa: PT017
+        return None
+
+
 def spelled(cell):
-    """A value as a cell of a CSV has it; a truth value is a number."""
+    """A value as a cell of a CSV has it; a truth value is a number, and bytes that nothing calls text are read as text."""
+    if isinstance(cell, bytes):
+        return cell.decode()
     return str(int(cell)) if isinstance(cell, bool) else str(cell)
 
 

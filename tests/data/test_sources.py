@@ -59,7 +59,7 @@ def test_bundled_sources_hold_what_the_table_says(source):
 
 
 def test_names_are_distinct_and_every_pin_is_whole():
-    assert len({source.name for source in SOURCES}) == len(SOURCES) == 32
+    assert len({source.name for source in SOURCES}) == len(SOURCES) == 34
     for source in SOURCES:
         assert source.kind in (*KINDS, "model")
         assert source.licence
