@@ -262,6 +262,7 @@ def test_a_damaged_number_in_a_torch_file_is_no_other_number(folder):
         Transformer.from_pretrained(folder)
 
 
+@pytest.mark.wrong_types
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
