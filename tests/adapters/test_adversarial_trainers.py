@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from tiny import small_bert
 from torch import nn
 
 from gezhi.adapters._adversarial import AdversarialTrainerMixin
@@ -43,17 +44,7 @@ def collate(rows):
 
 def classifier(dropout=0.0):
     torch.manual_seed(0)
-    config = transformers.BertConfig(
-        vocab_size=50,
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=24,
-        hidden_dropout_prob=dropout,
-        attention_probs_dropout_prob=dropout,
-        num_labels=2,
-    )
-    return transformers.BertForSequenceClassification(config)
+    return transformers.BertForSequenceClassification(small_bert(dropout, num_labels=2))
 
 
 def trainer(kind, folder, model=None, **settings):

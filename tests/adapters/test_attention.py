@@ -6,7 +6,9 @@ import json
 import math
 
 import pytest
+import tiny
 import torch
+from tiny import PADS, left_padded, logits, tokens
 
 from gezhi.adapters.transformers import (
     ATTENTION,
@@ -24,21 +26,8 @@ from gezhi.nn.masks import causal_mask, prefix_lm_mask, prove_visibility, window
 
 transformers = pytest.importorskip("transformers")
 
-SIZES = {
-    "vocab_size": 50,
-    "hidden_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "initializer_range": 0.5,
-    "intermediate_size": 48,
-}
-DECODER = SIZES | {
-    "num_key_value_heads": 2,
-    "pad_token_id": 0,
-    "bos_token_id": 1,
-    "eos_token_id": None,
-    "max_position_embeddings": 64,
-}
+SIZES = tiny.SIZES | {"intermediate_size": 48}
+DECODER = tiny.DECODER | tiny.NO_END
 BART = {
     "vocab_size": 50,
     "d_model": 32,
@@ -53,12 +42,7 @@ BART = {
     "eos_token_id": None,
     "forced_eos_token_id": None,
 }
-BUILD = {
-    "bert": lambda: transformers.BertModel(transformers.BertConfig(**SIZES, max_position_embeddings=64)),
-    "llama": lambda: transformers.LlamaForCausalLM(transformers.LlamaConfig(**DECODER)),
-    "mistral, window 4": lambda: transformers.MistralForCausalLM(
-        transformers.MistralConfig(**DECODER, head_dim=8, sliding_window=4)
-    ),
+BUILD = {name: tiny.BUILD[name] for name in ("bert", "llama", "mistral, window 4")} | {
     "bart": lambda: transformers.BartForConditionalGeneration(transformers.BartConfig(**BART)),
 }
 KERNELS = ["softmax", "l2", "relu2", "elu1", "exp", "double_softmax", "cosine", "positive_random_features"]
@@ -77,7 +61,6 @@ PREFIXES = {
     "prefix, exp": {"prefix": 4, "kernel": "exp"},
 }
 FEW = ["l2, urpe", "elu1", "double_softmax", "cosine", "log n, random features"]
-PADS = 5
 
 
 def pairs(*names, parts):
@@ -93,23 +76,6 @@ def built(name, **settings):
         if path.endswith("gezhi_urpe.table"):
             torch.nn.init.uniform_(parameter, 0.5, 1.5)
     return model
-
-
-def tokens(n=12):
-    return torch.randint(1, 50, (2, n), generator=torch.Generator().manual_seed(1))
-
-
-def logits(model, ids, **inputs):
-    with torch.no_grad():
-        return model(ids, **inputs)[0]
-
-
-def left_padded(ids):
-    """Padding in front of the second sequence only, with the positions that its tokens had."""
-    padded = torch.stack([torch.cat([ids[0], ids[0, :PADS]]), torch.cat([torch.zeros(PADS).long(), ids[1]])])
-    mask = torch.ones_like(padded)
-    mask[1, :PADS] = 0
-    return padded, {"attention_mask": mask, "position_ids": (mask.cumsum(-1) - 1).clamp(min=0)}
 
 
 @pytest.fixture

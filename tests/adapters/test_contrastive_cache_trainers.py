@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from tiny import small_bert
 from torch import nn
 
 from gezhi.adapters import sentence_transformers as for_sentences
@@ -27,18 +28,6 @@ def arguments(kind, folder, **settings):
     return kind(output_dir=str(folder), **settings)
 
 
-def config(dropout):
-    return transformers.BertConfig(
-        vocab_size=50,
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=24,
-        hidden_dropout_prob=dropout,
-        attention_probs_dropout_prob=dropout,
-    )
-
-
 def assert_same_weights(left, right, tolerance):
     moved = 0.0
     for (name, a), b in zip(left.state_dict().items(), right.state_dict().values(), strict=True):
@@ -53,7 +42,7 @@ def assert_same_weights(left, right, tolerance):
 class Pooled(nn.Module):
     def __init__(self, dropout=0.0):
         super().__init__()
-        self.bert = transformers.BertModel(config(dropout), add_pooling_layer=False)
+        self.bert = transformers.BertModel(small_bert(dropout), add_pooling_layer=False)
 
     def forward(self, input_ids, attention_mask):
         states = self.bert(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
@@ -217,7 +206,7 @@ def folder(tmp_path_factory):
     (path / "vocab.txt").write_text("\n".join(vocabulary))
     transformers.BertTokenizerFast(vocab={word: i for i, word in enumerate(vocabulary)}).save_pretrained(path)
     torch.manual_seed(0)
-    transformers.BertModel(config(0.0)).save_pretrained(path)
+    transformers.BertModel(small_bert(0.0)).save_pretrained(path)
     return path
 
 
