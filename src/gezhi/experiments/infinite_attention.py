@@ -13,6 +13,7 @@ from torch import Tensor
 
 from gezhi.data import Texts
 from gezhi.experiments.setups.heads import Encoder, chinese, english, heads, of_texts
+from gezhi.experiments.setups.one_head import passing
 from gezhi.lab import Dots, Experiment, Lines, Study, at, every, inside, ratio
 from gezhi.nn.attention import dot_product_attention, softmax
 from gezhi.nn.infinite_attention import (
@@ -239,13 +240,6 @@ OUTPUTS = Study(
     varies="items",
     figures=(Dots("relative error", "projection"),),
 )
-
-
-def passing(kernel: Any, tokens: int, seed: int, _size: None) -> Callable[[], object]:
-    """One head of width 64 over all tokens, without gradient."""
-    tensors = torch.randn(3, 1, 1, tokens, 64, generator=torch.Generator().manual_seed(seed))
-    return lambda: dot_product_attention(*tensors, kernel=kernel)
-
 
 SECOND = "Taylor series of degree 2"
 TIME = Study(

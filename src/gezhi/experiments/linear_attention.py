@@ -14,8 +14,9 @@ from torch import Tensor
 
 from gezhi.data import Texts, read
 from gezhi.experiments.setups.lm import Recipe, Size, held_out_loss, losses, model_of, split, transformer
+from gezhi.experiments.setups.one_head import passing
 from gezhi.lab import Dots, Experiment, Lines, Study, at, every, exponent, inside, ratio, two_thirds
-from gezhi.nn.attention import FeatureMap, Kernel, MultiheadAttention, dot_product_attention, softmax
+from gezhi.nn.attention import FeatureMap, Kernel, MultiheadAttention, softmax
 from gezhi.nn.infinite_attention import numerical_rank
 from gezhi.nn.linear_attention import PositiveRandomFeatures, elu1, exp, linear_attention_matrix
 from gezhi.nn.positions import rotary
@@ -254,13 +255,6 @@ FEATURES = Study(
 )
 
 # ---- time -----------------------------------------------------------------------------------------------------------
-
-
-def passing(kernel: Kernel | FeatureMap, tokens: int, seed: int, _size: None) -> Callable[[], object]:
-    """One head of width 64 over all tokens, without gradient."""
-    tensors = torch.randn(3, 1, 1, tokens, 64, generator=torch.Generator().manual_seed(seed))
-    return lambda: dot_product_attention(*tensors, kernel=kernel)
-
 
 TIME = Study(
     "time",
