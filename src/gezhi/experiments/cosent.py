@@ -54,7 +54,7 @@ REGRESSION = Study(
     {f"{name}, {HARD}": (loss, "hard") for name, loss in LOSSES.items()}
     | {f"{FLOOR}, {HARD}": (regression(by.floored), "hard"), f"{ONE}, {RANDOM}": (LOSSES[ONE], "random")},
     DIGITS,
-    {"full": by.Size(4000, 2000, 24)},
+    {"full": by.Size(4000, 2000, 60)},
     claims={
         "one-fails": better("spearman", f"{COSENT}, {HARD}", than=f"{ONE}, {HARD}", by=0.02),
         "squared-fails": better("spearman", f"{COSENT}, {HARD}", than=f"{SQUARED}, {HARD}", by=0.02),
