@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from lab_toys.running import run_toys
 from scipy import stats
 
 from gezhi.lab.claims import Number, Test
-from gezhi.lab.judge import Outcome, conjunction, deciding, over_cases, wrong_on_margin
+from gezhi.lab.judge import Judged, Outcome, conjunction, deciding, over_cases, wrong_on_margin
 
 HALF = stats.t.ppf(0.975, 4) * SPREAD / math.sqrt(5)  # of the interval over five seeds of the ladder
 
@@ -141,6 +142,13 @@ def test_exponents_are_slopes_along_the_cases(planted, claim, verdict):
     found = planted.cases[claim]
     assert (found.verdict, found.case) == (verdict, None)
     assert found.estimate == (pytest.approx(2) if claim != "no logarithm" else None)
+
+
+@pytest.mark.parametrize("level", [3.0, 1e7 / 3, 0.1])
+def test_a_constant_has_the_slope_zero_on_every_machine(level):
+    x = np.log(np.array([64.0, 256.0, 1000.0, 1024.0]))
+    fake = SimpleNamespace(log_log=lambda *_: (x, np.full(4, math.log(level))))
+    assert Judged.slope(fake, Number("bytes", "chunks", how="exponent"), 0) == 0.0
 
 
 @pytest.mark.parametrize(

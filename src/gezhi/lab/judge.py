@@ -138,7 +138,7 @@ class Judged:
     def slope(self, number: Number, seed: int, shorter: bool = False) -> float:
         """Least-squares slope of the logarithm of the metric along that of the cases."""
         x, y = self.log_log(number, seed, shorter)
-        return float(_weights(x) @ y) if np.isfinite(y).all() else math.nan
+        return float(_weights(x) @ (y - y[0])) if np.isfinite(y).all() else math.nan  # of a constant exactly 0
 
     def log_log(self, number: Number, seed: int, shorter: bool = False) -> tuple[Values, Values]:
         levels = self.study.shorter if shorter else self.study.levels
