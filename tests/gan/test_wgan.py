@@ -273,3 +273,21 @@ def test_warnings_are_not_given_for_nothing():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         KMedians(3, random_state=0).fit(np.random.default_rng(0).normal(size=(30, 3)))
+
+
+# ---- the experiment's trainings -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["clip", "GP", "GP, 1 critic step", "c-transform", "batch of 64"])
+def test_every_training_gives_pictures_and_an_error(name, monkeypatch):
+    from gezhi.experiments import wgan
+    from gezhi.experiments.wgan import TRAININGS, Size, taught
+
+    monkeypatch.setattr(wgan, "MANY", 100)
+    train = torch.rand(200, 196)
+    found = taught(TRAININGS[name], train, 0, Size(1, count=70))
+    again = taught(TRAININGS[name], train, 0, Size(1, count=70))
+    assert found["samples"].shape == (70, 196)
+    assert ((found["samples"] >= 0) & (found["samples"] <= 1)).all()
+    assert torch.isfinite(found["error"])
+    assert torch.equal(found["samples"], again["samples"])

@@ -1,7 +1,7 @@
 r"""Whether a game settles at its equilibrium, circles round it, or runs away: flows, eigenvalues, averages.
 
 Title: Dynamics of GANs | GAN 的动力学
-Also: Dirac-GAN, local stability, R1, 6583
+Also: GAN dynamics, Dirac-GAN, local stability, R1, 6583
 Tags: GAN, optimisation, stability, differential equations
 Articles: 从动力学角度看优化算法(四):GAN的第三个阶段
 Page: docs/methods/gan_dynamics.md

@@ -1,7 +1,7 @@
 r"""What a Wasserstein critic measures: the exact distance of batches, critics by c-transform, and centres.
 
 Title: WGAN and the Wasserstein distance | WGAN 与 Wasserstein 距离
-Also: WGAN-GP, c-transform, 8244
+Also: WGAN, WGAN-GP, c-transform, 8244
 Tags: GAN, optimal transport, Wasserstein distance
 Articles: WGAN的成功,可能跟Wasserstein距离没啥关系
 Page: docs/methods/wgan.md
