@@ -167,7 +167,11 @@ def judge(case: Case, seed: int, size: Size) -> Judge:
 def judged(samples: Tensor, case: Case, seed: int, size: Size) -> dict[str, float]:
     """Distance in features, mean exact distance of batches of 64, contrast."""
     real = drawn(case, seed, size).judge
-    found, real_batches, batches = judge(case, seed, size), torch.split(real[:1280], 64), torch.split(samples[:1280], 64)
+    found, real_batches, batches = (
+        judge(case, seed, size),
+        torch.split(real[:1280], 64),
+        torch.split(samples[:1280], 64),
+    )
     return {
         FD: found.distance(framed(samples, case)),
         BATCH_DISTANCE: float(np.mean([exact(x, y).item() for x, y in zip(real_batches, batches, strict=False)])),
