@@ -27,7 +27,7 @@ INK, PAPER, LINE, FIELD = "#1f2328", "#ffffff", "#b4371e", "#b9c2cc"
 
 
 def draw(path: Path) -> dict[str, float]:
-    """One panel a game: the field where the other two parameters are 0, and the start's way; how far it is at the end."""
+    """One panel a game: the field where the other two parameters are 0, and the way of the start; how far it ends."""
     figure, panels = plt.subplots(1, 4, figsize=(12, 3.4), facecolor=PAPER, layout="constrained")
     left = {}
     for panel, (name, field) in zip(panels, GAMES.items(), strict=True):
