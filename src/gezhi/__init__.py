@@ -18,6 +18,7 @@ __all__ = [
     "nn",
     "theory",
     "training",
+    "vae",
 ]
 
 
