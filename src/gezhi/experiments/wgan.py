@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +14,8 @@ from torch import Tensor
 
 from gezhi.data import read
 from gezhi.experiments.setups.games import Layers, Play, layers, play
-from gezhi.experiments.setups.judging import ASIDE, SIDE, Case, Judge, at, source
+from gezhi.experiments.setups.judging import Case, Judge
+from gezhi.experiments.setups.pixels import drawn, framed
 from gezhi.experiments.setups.store import kept
 from gezhi.gan import CTransform, Game, GradientPenalty, KMedians, clip_weights, geometric_median, wasserstein
 from gezhi.gan import wasserstein1 as exact
@@ -37,6 +38,11 @@ class Size:
     trained: int = 10_000
     judged: int = 5_000
     count: int = 2_000
+
+    @property
+    def parts(self) -> tuple[int, int, int]:
+        """To train on, to judge by, and for the floor of the judge."""
+        return self.trained, self.judged, self.count
 
 
 @dataclass(frozen=True)
@@ -63,34 +69,6 @@ TRAININGS = {
 }
 MANY = 2048  # points whose exact distance stands for that of the laws
 NETS = Layers((32, 256, 256, 196), (196, 256, 256))
-
-
-class Parts(NamedTuple):
-    """Different pictures as rows from 0 to 1: to train on, to judge by, and for the floor of the judge."""
-
-    train: Tensor
-    judge: Tensor
-    floor: Tensor
-
-
-@lru_cache(maxsize=2)
-def drawn(case: Case, seed: int, size: Size) -> Parts:
-    *_, order = source(case.bed.source)
-    rows = np.random.default_rng(seed).permutation(order[ASIDE:])
-    ends = np.cumsum([size.trained, size.judged, size.count])
-    return Parts(*(flat(at(case, part)) for part in np.split(rows, ends)[:-1]))
-
-
-def flat(x: Tensor) -> Tensor:
-    """Pictures from −1 to 1 as rows of 196 from 0 to 1, without what was padded."""
-    room = (x.shape[2] - SIDE) // 2
-    return (x[..., room : room + SIDE, room : room + SIDE].flatten(1) + 1) / 2
-
-
-def framed(x: Tensor, case: Case) -> Tensor:
-    """Back to pictures, padded as the judge has seen them."""
-    room = (case.bed.shape[1] - SIDE) // 2
-    return torch.nn.functional.pad(x.view(-1, 1, SIDE, SIDE) * 2 - 1, [room] * 4, value=-1.0)
 
 
 def taught(training: Training, train: Tensor, seed: int, size: Size) -> dict[str, Tensor]:
@@ -152,7 +130,7 @@ def error(
 
 def outcome(training: Training, case: Case, seed: int, size: Size) -> dict[str, Tensor]:
     """`taught`, from disk where another pair or study has asked for the same."""
-    train = drawn(case, seed, size).train
+    train, *_ = drawn(case, seed, size.parts)
     text = hashlib.sha256(train.numpy().tobytes()).hexdigest()
     recipe = {"code": reach(taught, training, size), "seed": seed, "data": text}
     return kept("wgan", recipe, lambda: taught(training, train, seed, size))
@@ -160,13 +138,13 @@ def outcome(training: Training, case: Case, seed: int, size: Size) -> dict[str, 
 
 @lru_cache(maxsize=1)
 def judge(case: Case, seed: int, size: Size) -> Judge:
-    parts = drawn(case, seed, size)
-    return Judge(case, framed(parts.judge, case), framed(parts.floor, case))
+    _, real, floor = drawn(case, seed, size.parts)
+    return Judge(case, framed(real, case), framed(floor, case))
 
 
 def judged(samples: Tensor, case: Case, seed: int, size: Size) -> dict[str, float]:
     """Distance in features, mean exact distance of batches of 64, contrast."""
-    real = drawn(case, seed, size).judge
+    _, real, _ = drawn(case, seed, size.parts)
     found, real_batches, batches = (
         judge(case, seed, size),
         torch.split(real[:1280], 64),
@@ -219,7 +197,8 @@ REAL = "other pictures"
 
 def of_training(training: Training | None, case: Case, seed: int, size: Size) -> Metrics:
     """Of the samples of a generator, or of real pictures in their place."""
-    samples = drawn(case, seed, size).floor if training is None else outcome(training, case, seed, size)["samples"]
+    *_, other = drawn(case, seed, size.parts)
+    samples = other if training is None else outcome(training, case, seed, size)["samples"]
     return judged(samples, case, seed, size)
 
 
