@@ -105,13 +105,14 @@ def coverage(
         means, deviations: (rows, d); deviations ≥ 0.
         radius: r ≥ 0, in standard deviations.
         draws: of the estimate, whose standard error is at most ½ / √draws.
+        generator: of the draws; by default one with the seed 0, so that the estimate is the same every time.
     Cost: O(draws · rows · d), in blocks.
     """
     check_number("radius", radius, at_least=0)
     if means.shape != deviations.shape or not (deviations >= 0).all():
         raise invalid("deviations", "be at least 0, one for each mean", f"shape {tuple(deviations.shape)}")
     points = torch.empty(check_integer("draws", draws, at_least=1), means.shape[1], dtype=means.dtype)
-    points.normal_(generator=generator)
+    points.normal_(generator=generator or torch.Generator().manual_seed(0))
     # (z - μ)² / σ² as three matrix products; a deviation of 0 holds nothing but its own point.
     weights = deviations.clamp(min=1e-30).double().square().reciprocal()
     centres, inside = means.double(), 0
