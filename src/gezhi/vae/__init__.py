@@ -4,6 +4,10 @@ from gezhi.vae.latent import BatchNormPosterior as BatchNormPosterior
 from gezhi.vae.latent import Gaussian as Gaussian
 from gezhi.vae.latent import LatentGroup as LatentGroup
 from gezhi.vae.latent import gaussian_kl as gaussian_kl
+from gezhi.vae.univae import UniVAE as UniVAE
+from gezhi.vae.univae import VonMisesFisher as VonMisesFisher
+from gezhi.vae.univae import univae_masks as univae_masks
+from gezhi.vae.univae import vmf_kl as vmf_kl
 from gezhi.vae.vae_geometry import VAE as VAE
 from gezhi.vae.vae_geometry import LatentReport as LatentReport
 from gezhi.vae.vae_geometry import LinearVAE as LinearVAE
