@@ -40,8 +40,8 @@ class Case:
 
 
 BEDS = {
-    "digits": Bed("mlp", "mnist", (1, 14, 14), width=256, steps=10_000, batch=128, side=SIDE),
-    "clothes": Bed("unet", "fashion-mnist", (1, 16, 16), width=16, steps=6_000, batch=64, side=SIDE, padded=16),
+    name: Bed("unet", source, (1, 16, 16), width=16, steps=4000, batch=64, side=SIDE, padded=16)
+    for name, source in (("digits", "mnist"), ("clothes", "fashion-mnist"))
 }
 
 
