@@ -266,8 +266,8 @@ DISCRETE = Study(
     {"step 0.1": 0.1, "step 0.5": 0.5},
     every(None),
     claims={
-        "steps-too": (inside(RADIUS, AT_ONCE, low=1 + 1e-9), inside(RADIUS, IN_TURN, low=1 - 1e-9)),
-        "look-ahead": inside(RADIUS, EXTRA, high=1 - 1e-9),
+        "steps-too": (inside(RADIUS, AT_ONCE, low=1.001), inside(RADIUS, IN_TURN, low=0.999)),
+        "look-ahead": inside(RADIUS, EXTRA, high=0.999),
     },
     varies="nothing",
 )

@@ -363,7 +363,7 @@ EXPERIMENT = Experiment(
     __doc__,
     (MIDPOINTS, SAMPLES, CODES, COLLAPSE, LINEAR),
     units={
-        VALID: "%", "valid reconstructions": "%", "valid mixtures of pixels": "%", "valid real pictures": "%",
+        VALID: "%", SHIFTED: "%", "valid reconstructions": "%", "valid mixtures of pixels": "%", "valid real pictures": "%",
         REGION: "nats", KL: "nats", "loss of a phrase": "nats", "coverage": "%",
     },
 )  # fmt: skip

@@ -192,7 +192,7 @@ class Codes:
         """Of all codes of a text, mean over the batch."""
         if self.model.posterior == "vmf":
             like = self.model.from_code[0].weight
-            return like.new_tensor(len(self.laws) * vmf_kl(self.model.latent_dim, self.model.concentration))  # type: ignore[operator,no-any-return]
+            return like.new_tensor(len(self.laws) * vmf_kl(self.model.latent_dim, self.model.concentration))  # type: ignore[operator]
         found = sum(law.kl().sum() for law in self.laws if not isinstance(law, VonMisesFisher))
         return torch.as_tensor(found) / batch
 
