@@ -12,11 +12,13 @@ __all__ = [
     "classification",
     "data",
     "diffusion",
+    "gan",
     "graph",
     "losses",
     "nn",
     "theory",
     "training",
+    "vae",
 ]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from gezhi.nn.positions import alibi, rotary, t5_bias
 from gezhi.nn.urpe import URPE
 
 BeforeLayer = Callable[[int, Tensor], Tensor]
+Masks = Mask | Tensor | Sequence[Mask | Tensor | None] | None
 
 DENSE: dict[str, Kernel] = {"softmax": softmax, "l2": l2, "relu2": relu2}
 LINEAR: dict[str, Callable[[int], FeatureMap]] = {
@@ -228,7 +229,7 @@ class Transformer(nn.Module):
         self,
         ids: Int[Tensor, "batch tokens"],
         *,
-        mask: Mask | Tensor | None = None,
+        mask: Masks = None,
         types: Int[Tensor, "batch tokens"] | None = None,
         cache: list[AttentionCache] | None = None,
         before_layer: BeforeLayer | None = None,
@@ -237,7 +238,8 @@ class Transformer(nn.Module):
 
         Args:
             ids: tokens.
-            mask: True may attend; a `Mask` or bool matrix. A causal config adds causality to a `Mask`.
+            mask: True may attend; a `Mask` or bool matrix, or a sequence of them, one a layer. A causal config adds
+                causality to a `Mask`.
             types: the kind of segment of each token, 0 by default.
             cache: what `new_cache` made and earlier calls filled; `ids` are the tokens after those.
             before_layer: `before_layer(index, x)` returns the input of the layer with this index in place of x.
@@ -253,18 +255,18 @@ class Transformer(nn.Module):
         self,
         x: Float[Tensor, "batch tokens dim"],
         *,
-        mask: Mask | Tensor | None = None,
+        mask: Masks = None,
         cache: list[AttentionCache] | None = None,
         before_layer: BeforeLayer | None = None,
     ) -> Float[Tensor, "batch tokens dim"]:
         """The same from embedded tokens, without the embedding's part."""
-        rule = self._rule(mask)
+        rules = self._rules(mask)
         n_q, cached = x.shape[1], cache[0].length if cache else 0
         bias = self._bias(n_q, cached + n_q, x)
         for index, layer in enumerate(self.layers):
             if before_layer is not None:
                 x = before_layer(index, x)
-            x = layer(x, mask=rule, cache=cache[index] if cache else None, bias=bias, gate=self.gate)
+            x = layer(x, mask=rules[index], cache=cache[index] if cache else None, bias=bias, gate=self.gate)
         out: Tensor = self.norm(x)
         return out
 
@@ -305,6 +307,13 @@ class Transformer(nn.Module):
         from gezhi.nn.checkpoint import save_pretrained
 
         save_pretrained(self, Path(folder))
+
+    def _rules(self, mask: Masks) -> list[Mask]:
+        """One a layer."""
+        several = list(mask) if isinstance(mask, Sequence) else [mask] * len(self.layers)
+        if len(several) != len(self.layers):
+            raise invalid("mask", f"be one, or one for each of the {len(self.layers)} layers", len(several))
+        return [self._rule(one) for one in several]
 
     def _rule(self, mask: Mask | Tensor | None) -> Mask:
         rule = as_mask(mask)
