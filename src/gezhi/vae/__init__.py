@@ -4,6 +4,12 @@ from gezhi.vae.latent import BatchNormPosterior as BatchNormPosterior
 from gezhi.vae.latent import Gaussian as Gaussian
 from gezhi.vae.latent import LatentGroup as LatentGroup
 from gezhi.vae.latent import gaussian_kl as gaussian_kl
+from gezhi.vae.nvae import DiscretizedLogisticMixture as DiscretizedLogisticMixture
+from gezhi.vae.nvae import KLBalancer as KLBalancer
+from gezhi.vae.nvae import ResidualNormal as ResidualNormal
+from gezhi.vae.nvae import SpectralRegularizer as SpectralRegularizer
+from gezhi.vae.nvae import bits_per_dim as bits_per_dim
+from gezhi.vae.nvae import kl_warm_up as kl_warm_up
 from gezhi.vae.univae import UniVAE as UniVAE
 from gezhi.vae.univae import VonMisesFisher as VonMisesFisher
 from gezhi.vae.univae import univae_masks as univae_masks
