@@ -15,7 +15,7 @@ from gezhi.diffusion.ddim import ddim_step, ddpm_step, slerp
 from gezhi.diffusion.gaussian_mixture import OutputDensity, mixture_quantile, output_density
 from gezhi.diffusion.sampler import Step, ancestral, fixed_large, fixed_small, sample, zero
 from gezhi.experiments.setups.judging import Case
-from gezhi.experiments.setups.mixtures import DIGITS, LINE, LINEAR, errors, flow_error, normal_errors, steps
+from gezhi.experiments.setups.mixtures import DIGITS, LINE, LINEAR, Wave, errors, flow_error, normal_errors, steps
 from gezhi.experiments.setups.pictures import as_levels
 from gezhi.experiments.setups.samples import Sampler, Size, chosen, judge, levels, samples, well_apart
 from gezhi.lab import Dots, Experiment, Grid, Lines, Profile, Study, at, better, exponent, inside, ratio, two_thirds
@@ -170,18 +170,8 @@ ALIKE = Study(
 
 
 @dataclass(frozen=True)
-class Wrong:
-    """The exact network of the mixture on the line plus `error` times sin 3x."""
-
-    error: float
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return self.error * (3 * x).sin()
-
-
-@dataclass(frozen=True)
 class Task:
-    wrong: Wrong
+    error: Wave
     count: int
 
 
@@ -203,7 +193,7 @@ def divergence(p: Tensor, q: Tensor) -> float:
 
 def repaired(arm: tuple[float, Any], task: Task, seed: int, number: int) -> Metrics:
     """Of samples whose latents are even in probability."""
-    model, draw = LINE.denoiser(LINEAR, error=task.wrong), torch.Generator().manual_seed(seed)
+    model, draw = LINE.denoiser(LINEAR, error=task.error), torch.Generator().manual_seed(seed)
     level = (torch.arange(number, dtype=torch.float64) + 0.5) / number
     start = torch.special.ndtri(level)[torch.randperm(number, generator=draw)]
     found = sample(model, start[:, None], steps(task.count), ancestral(*arm), generator=draw)[:, 0]
@@ -215,8 +205,8 @@ WRONG = Study(
     repaired,
     {name: ETAS[name] for name in (DDIM, HALF, DDPM)},
     {
-        f"{name}, K = {count}": Task(Wrong(error), count)
-        for name, error in (("exact", 0.0), ("wrong by 0.15", 0.15))
+        f"{name}, K = {count}": Task(Wave(height), count)
+        for name, height in (("exact", 0.0), ("wrong by 0.15", 0.15))
         for count in (10, 50)
     },
     {

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Literal
 
@@ -48,20 +49,34 @@ def steps(count: int) -> list[int]:
 Spacing = Literal["time", "logsnr"]
 
 
-@lru_cache(maxsize=4)
-def statistics(target: GaussianMixture, times: tuple[int, ...]) -> VarianceStats:
+@dataclass(frozen=True)
+class Wave:
+    """An error of a network that predicts the noise, `height` times sin 3x."""
+
+    height: float
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.height * (3 * x).sin()
+
+
+@lru_cache(maxsize=8)
+def statistics(
+    target: GaussianMixture, times: tuple[int, ...], error: Wave | None = None, method: str = "direct"
+) -> VarianceStats:
     """The expectations that `estimate_x0_variance` estimates, of a target with one entry, by quadrature."""
     x = torch.linspace(-9, 9, 4001, dtype=torch.float64)
     x0_var, ms_eps = (torch.full((LINEAR.steps + 1,), math.nan, dtype=torch.float64) for _ in range(2))
+    model = target.denoiser(LINEAR, error=error)
     for t in times:
         signal, noise = LINEAR.signal(t), LINEAR.noise(t)
         density = target.log_prob(x[:, None], signal, noise).exp()
-        mean, variance = target.denoise(x[:, None], signal, noise)
-        eps = (x - signal * mean[:, 0]) / noise
-        x0_var[t] = torch.trapezoid(density * variance[:, 0], x)
-        ms_eps[t] = torch.trapezoid(density * eps**2, x)
+        mean, residual = model(x[:, None], t)
+        assert residual is not None
+        ms_eps[t] = torch.trapezoid(density * ((x - signal * mean[:, 0]) / noise) ** 2, x)
+        direct = torch.trapezoid(density * residual[:, 0], x)
+        x0_var[t] = direct if method == "direct" else (noise / signal) ** 2 * (1 - ms_eps[t])
     blank = torch.full_like(ms_eps, math.nan)
-    return VarianceStats(x0_var, ms_eps, ms_eps, blank, LINEAR.signals, 1, "direct")
+    return VarianceStats(x0_var.clamp(min=0), ms_eps, ms_eps, blank, LINEAR.signals, 1, method)
 
 
 def errors(times: Sequence[int], eta: float, variance: Variance) -> dict[str, float]:
