@@ -1,5 +1,10 @@
 r"""DDPM and DDIM: one network trained to predict noise, a family of samplers with any number of steps.
 
+Title: DDPM and DDIM | DDPM 与 DDIM
+Also: DDIM, DDPM, denoising diffusion
+Tags: diffusion, sampling, training
+Articles: 生成扩散模型漫谈(四):DDIM = 高观点DDPM
+Page: docs/methods/ddim.md
 Notation: $\eta$ = `eta`, $\epsilon$ = what the network predicts, $z$ = a latent, the state at T.
 """
 
@@ -84,7 +89,7 @@ def ddim_encode(
         eps = (x.to(mean.dtype) - signal * mean) / noise
         signal_s, noise_s = model.schedule.signal(s), model.schedule.noise(s)
         clean = (x.to(mean.dtype) - noise_s * eps) / signal_s
-        x = (model.schedule.signal(t) * clean + model.schedule.noise(t) * eps).to(x0.dtype)
+        x = (model.schedule.signal(t) * clean + model.schedule.noise(t) * eps).to(x0.dtype)  # (9)
     return x
 
 
@@ -125,7 +130,7 @@ def denoising_loss(
     wanted = {"epsilon": noise, "sample": x0, "v_prediction": signal * noise - level * x0, "score": -noise / level}
     check_choice("target", target, wanted)
     found = model.predict(states, t, target)
-    errors = (found - wanted[target].to(found.dtype)) ** 2
+    errors = (found - wanted[target].to(found.dtype)) ** 2  # (2)
     loss: Tensor = errors.mean() if reduction == "mean" else errors.sum() / max(len(x0), 1)
     return loss
 
@@ -148,6 +153,6 @@ def slerp(z1: Float[Tensor, "*shape"], z2: Float[Tensor, "*shape"], weight: floa
     """
     if not isinstance(weight, Tensor):
         angle = check_number("weight", weight) * math.pi / 2
-        return z1 * math.cos(angle) + z2 * math.sin(angle)
+        return z1 * math.cos(angle) + z2 * math.sin(angle)  # (10)
     angles = weight * (math.pi / 2)
     return z1 * angles.cos() + z2 * angles.sin()
