@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import secrets
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -17,12 +18,13 @@ from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
-from safetensors import safe_open
-from safetensors.torch import save_file
-from torch import Tensor
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
 
 from gezhi._checks import check_choice, check_integer, check_number, invalid
 from gezhi.diffusion.denoiser import Model, Prediction
+from gezhi.diffusion.fingerprint import fingerprint
 from gezhi.diffusion.sampler import Variance
 from gezhi.diffusion.schedule import NoiseSchedule, StepCoefficients
 
@@ -51,6 +53,8 @@ class VarianceStats:
         signals: ᾱ of the model's schedule, (T + 1,), by which statistics of another one are refused.
         n: draws a time.
         method: the estimate.
+        shape: of one sample, by which states of another shape are refused; empty: not known.
+        model: `fingerprint` of the network, for `belongs_to`; empty: not known.
     """
 
     x0_var: Tensor
@@ -60,6 +64,8 @@ class VarianceStats:
     signals: Tensor
     n: int
     method: str
+    shape: tuple[int, ...] = ()
+    model: str = ""
 
     def require(self, times: Iterable[int]) -> None:
         """KeyError that lists those of the times that were not estimated."""
@@ -67,19 +73,39 @@ class VarianceStats:
         if missing:
             raise KeyError(f"statistics must hold every time of the sampler: missing {missing}. Estimate at those too.")
 
+    def belongs_to(self, network: nn.Module) -> None:
+        """ValueError unless they were estimated with these weights, or it is not known with which."""
+        found = fingerprint(network) if self.model else ""
+        if found != self.model:
+            fix = "Estimate them again with this network, in the type in which it samples."
+            raise invalid("stats", f"belong to the network, {found} (its fingerprint)", self.model, fix)
+
+    def fit(self, state: Tensor) -> None:
+        """ValueError unless the state has the shape of the samples that they were estimated from."""
+        if self.shape and state.shape[1:] != self.shape:
+            raise invalid("stats", f"come from samples of the state's shape, {tuple(state.shape[1:])}", self.shape)
+
     def save(self, path: str | Path) -> None:
-        """Write them as safetensors."""
+        """Write them as safetensors: to a temporary neighbour, which is then renamed."""
         tables = {name: getattr(self, name).contiguous() for name in TABLES}
-        save_file(tables, path, metadata={"gezhi": json.dumps({"n": self.n, "method": self.method})})
+        words = {"n": self.n, "method": self.method, "shape": list(self.shape), "model": self.model}
+        part = Path(path).with_name(f"{Path(path).name}.{secrets.token_hex(4)}.part")
+        try:
+            part.write_bytes(save(tables, metadata={"gezhi": json.dumps(words)}))
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path: str | Path) -> VarianceStats:
         """Read what `save` wrote; ValueError for another file."""
-        with safe_open(path, framework="pt") as file:
-            words = (file.metadata() or {}).get("gezhi")
-            if words is None or not set(TABLES) <= set(file.keys()):
-                raise invalid("path", "be a file that VarianceStats.save wrote", str(path))
-            return cls(**{name: file.get_tensor(name) for name in TABLES}, **json.loads(words))
+        try:
+            with safe_open(path, framework="pt") as file:
+                words, tables = (file.metadata() or {}).get("gezhi"), {name: file.get_tensor(name) for name in TABLES}
+                known = json.loads(words or "")
+                return cls(**tables, **known | {"shape": tuple(known.get("shape", ()))})
+        except (SafetensorError, ValueError, TypeError):
+            raise invalid("path", "be a file that VarianceStats.save wrote", str(path)) from None
 
 
 def estimate_x0_variance(
@@ -115,6 +141,7 @@ def estimate_x0_variance(
         batch_size: rows in one call of the model.
         generator: for rows and noise; None: torch's global one.
     Returns: `VarianceStats`.
+    Errors: FloatingPointError that names the time at which the model's predictions are not finite.
     Warns: UserWarning where estimate 2 is negative by more than three standard errors, since the model's predictions
         are then larger than noise.
     Cost: num_samples rows through the model for each time; sums in float64.
@@ -139,12 +166,17 @@ def estimate_x0_variance(
             sums.add(*_measured(model, x0, noise, t, centre, method), per_dim=per_dim)
         x0_var[t], std_error[t] = sums.mean, sums.error(num_samples)
         ms_eps[t], residual[t] = sums.ms_eps / num_samples, sums.residual / num_samples
+        if not residual[t].isfinite():
+            raise invalid("model", "predict finite values", f"{residual[t]:g} at t={t}", kind=FloatingPointError)
         if (x0_var[t] < -3 * std_error[t]).any() and method == "estimate2":
             words = f"estimate 2 is negative at t={t}: the mean square of the predicted noise is {ms_eps[t]:.4g} > 1"
             warnings.warn(words, UserWarning, stacklevel=2)
     clipped = x0_var.clamp(min=0.0, max=most)
     used = "direct" if method == "auto" else method
-    return VarianceStats(clipped, ms_eps, residual, std_error, model.schedule.signals, num_samples, used)
+    network = getattr(model, "network", None)
+    weights = fingerprint(network) if isinstance(network, nn.Module) else ""
+    signals, shape = model.schedule.signals, tuple(data.shape[1:])
+    return VarianceStats(clipped, ms_eps, residual, std_error, signals, num_samples, used, shape, weights)
 
 
 class _Sums:
@@ -217,7 +249,7 @@ class AnalyticVariance:
 
     Args:
         stats: from `estimate_x0_variance`, at the times of the sampler; per entry where they were taken per entry.
-    Errors: KeyError for a time without statistics; ValueError for those of another schedule.
+    Errors: KeyError for a time without statistics; ValueError for those of another schedule or another shape.
     Example:
         >>> from gezhi.diffusion import GaussianMixture, NoiseSchedule, ancestral, sample
         >>> bed = GaussianMixture([1.0], [[0.0]], [[0.25]])
@@ -236,6 +268,7 @@ class AnalyticVariance:
     def __call__(
         self, t: int | float, s: int | float, coefficients: StepCoefficients, prediction: Prediction
     ) -> float | Tensor:
+        self.stats.fit(prediction.mean)
         self.stats.require([t if float(t).is_integer() else -1])  # type: ignore[list-item]
         signal = float(self.stats.signals[int(t)])
         if abs(signal - coefficients.signal_t) > 1e-6:

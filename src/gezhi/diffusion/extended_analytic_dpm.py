@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -234,11 +235,11 @@ class _WithFeatures(nn.Module):
         super().__init__()
         self.network, self.layer = network, layer
 
-    def forward(self, x: Tensor, times: Tensor) -> tuple[Any, Tensor]:
+    def forward(self, x: Tensor, times: Tensor, *conditions: Any, **named: Any) -> tuple[Any, Tensor]:
         found: list[Tensor] = []
         handle = self.network.get_submodule(self.layer).register_forward_hook(lambda _m, _i, out: found.append(out))
         try:
-            output = self.network(x, times)
+            output = self.network(x, times, *conditions, **named)
         finally:
             handle.remove()
         if not found:
@@ -269,6 +270,7 @@ def train_variance_head(
     batch_size: int = 128,
     learning_rate: float = 1e-3,
     generator: torch.Generator | None = None,
+    progress: Callable[[Iterable[int]], Iterable[int]] = iter,
 ) -> Float[Tensor, " steps"]:
     r"""Train the denoiser's head alone, at times and noise drawn evenly; the network stays as it is.
 
@@ -282,8 +284,9 @@ def train_variance_head(
         batch_size: rows an update, drawn with replacement.
         learning_rate: of the first update.
         generator: for rows, times and noise; None: torch's global one.
+        progress: wraps the count of updates, as `tqdm` does.
     Returns: the loss of each update.
-    Errors: TypeError for a denoiser without a head.
+    Errors: TypeError for a denoiser without a head; FloatingPointError where the loss did not stay finite.
     Cost: one forward pass of the network an update, no backward pass through it.
     """
     head = denoiser.head
@@ -299,7 +302,7 @@ def train_variance_head(
     head.train()
     losses = []
     try:
-        for _ in range(steps):
+        for _ in progress(range(steps)):
             loss = _head_loss(denoiser, head, data, batch_size, generator)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -309,8 +312,15 @@ def train_variance_head(
     finally:
         for module, training in modes.items():
             module.training = training
+    found = torch.stack(losses)
+    if not found.isfinite().all():
+        first = int((~found.isfinite()).nonzero()[0]) + 1
+        fix = "Look at the network's predictions, or take a smaller learning_rate."
+        raise invalid(
+            "the head's loss", "stay finite", f"{found[first - 1]:g} at update {first}", fix, kind=FloatingPointError
+        )
     head.trained_with = denoiser.schedule.signature()
-    return torch.stack(losses)
+    return found
 
 
 def _head_loss(
