@@ -66,7 +66,7 @@ def sample(
         finite.append(x.isfinite().all())
         if return_trajectory:
             states.append(x)
-    _check_finite(finite, walk)
+    check_finite(finite, walk)
     return torch.stack(states) if return_trajectory else x
 
 
@@ -74,7 +74,8 @@ def _normal(x: Tensor, generator: torch.Generator | None) -> Tensor:
     return torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
 
 
-def _check_finite(finite: list[Tensor], walk: list[int | float]) -> None:
+def check_finite(finite: Sequence[Tensor], walk: Sequence[int | float]) -> None:
+    """FloatingPointError that names the first step after which not all was finite; `finite` has a truth value a step."""
     good = torch.stack(finite)
     if bool(good.all()):
         return
