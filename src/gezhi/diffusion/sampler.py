@@ -74,8 +74,8 @@ def _normal(x: Tensor, generator: torch.Generator | None) -> Tensor:
     return torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
 
 
-def check_finite(finite: Sequence[Tensor], walk: Sequence[int | float]) -> None:
-    """FloatingPointError that names the first step after which not all was finite; `finite` has a truth value a step."""
+def check_finite(finite: list[Tensor], walk: Sequence[int | float]) -> None:
+    """FloatingPointError that names the first step after which not all was finite; `finite` has an entry a step."""
     good = torch.stack(finite)
     if bool(good.all()):
         return

@@ -13,7 +13,8 @@ from torch import Tensor
 from gezhi._checks import invalid
 from gezhi.adapters.diffusers.ancestral import AncestralScheduler
 from gezhi.diffusion.denoiser import Prediction, convert_prediction
-from gezhi.diffusion.extended_analytic_dpm import MANY, HeadVariance
+from gezhi.diffusion.extended_analytic_dpm import HeadVariance
+from gezhi.diffusion.extended_analytic_dpm.head import MANY
 from gezhi.diffusion.sampler import Variance
 
 
