@@ -95,14 +95,19 @@ class AncestralScheduler(DDPMScheduler):
     def from_config(cls, config: Any = None, return_unused_kwargs: bool = False, **kwargs: Any) -> Any:
         """From the config of another scheduler, with settings of one's own.
 
-        Errors: ValueError for a config with dynamic thresholding, which is not done here.
+        A config that says nothing of clipping is one of a scheduler that does not clip, and then nothing is clipped.
+
+        Errors: ValueError for a config without betas, and for one with dynamic thresholding, which is not done here.
         """
         if isinstance(config, Mapping):
             if kwargs.get("thresholding", config.get("thresholding", False)):
                 fix = "Pass thresholding=False, and a clip_sample_range where the data have one."
                 raise invalid("thresholding", "be False", True, fix)
+            if not {"beta_schedule", "trained_betas"} & {*config, *kwargs}:
+                raise invalid("config", "be of a scheduler with betas", config.get("_class_name", "one without"))
+            config = {"clip_sample": False, **config}
             if cls.VARIANCES is not AncestralScheduler.VARIANCES and config.get("variance_type") not in cls.VARIANCES:
-                config = {name: value for name, value in config.items() if name != "variance_type"}
+                config.pop("variance_type", None)
         return super().from_config(config, return_unused_kwargs, **kwargs)
 
     def set_timesteps(

@@ -64,6 +64,5 @@ def add_variance_head(
             denoiser, data.to(unet.device, unet.dtype), steps, batch_size=batch_size, learning_rate=learning_rate,
             generator=generator, progress=tqdm,
         )  # fmt: skip
-    made = UNetWithVariance(unet, head, layer)
-    made.eval()
-    return made
+    head.eval()
+    return UNetWithVariance(unet, head, layer)
