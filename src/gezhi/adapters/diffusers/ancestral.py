@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Any, ClassVar, Literal
 
@@ -16,7 +16,7 @@ from gezhi.adapters.diffusers import timesteps as spacing
 from gezhi.adapters.diffusers.host import DDPMScheduler, DDPMSchedulerOutput, randn_tensor, register_to_config
 from gezhi.diffusion.analytic_dpm import capped, first_step_clip
 from gezhi.diffusion.denoiser import Prediction, convert_prediction
-from gezhi.diffusion.sampler import Variance, ancestral, check_finite, fixed_large, fixed_small
+from gezhi.diffusion.sampler import Variance, check_finite, fixed_large, fixed_small, move, total
 from gezhi.diffusion.schedule import NoiseSchedule
 
 Generators = torch.Generator | list[torch.Generator] | None
@@ -167,15 +167,15 @@ class AncestralScheduler(DDPMScheduler):
             raise invalid("timestep", "be one of those that set_timesteps chose", t - 1)
         if generator is not None and variance_noise is not None:
             raise invalid("generator or variance_noise", "be given, not both", "both")
-        eta = self.config.eta if eta is None else eta
+        s, eta = self._next[t], self.config.eta if eta is None else eta
+        coefficients = self.noise_schedule.step(s, t, eta)
         prediction = self._prediction(model_output, sample, t)
-        clip, mean = self._clip(), prediction.mean
-        clipped = mean if clip is None else mean.clamp(*clip)
-        if use_clipped_model_output and clip is not None:
-            prediction, clip = prediction._replace(mean=clipped), None
-        move = ancestral(eta, self._variance(), clip)
-        noise = _Noise(model_output, generator, variance_noise)
-        previous, _ = move(_Said(prediction, self.noise_schedule), sample, t, self._next[t], None, noise)
+        reach = self.config.clip_sample_range
+        clipped = prediction.mean.clamp(-reach, reach) if self.config.clip_sample else prediction.mean
+        noise = partial(_noise, like=model_output, generator=generator, given=variance_noise)
+        keep_eps = eta != 1 and not use_clipped_model_output
+        variance = self._variance()
+        previous = move(sample, prediction, clipped, t, s, coefficients, variance, noise, keep_eps=keep_eps)
         self._watch(t, previous)
         clipped = clipped.to(sample.dtype)
         return DDPMSchedulerOutput(previous, clipped) if return_dict else (previous, clipped)
@@ -205,48 +205,23 @@ class AncestralScheduler(DDPMScheduler):
     def _walk(self, timesteps: Sequence[int]) -> None:
         times = [t + 1 for t in timesteps]
         self._next = dict(pairwise([*times, 0]))
-        self._finite: dict[int, Tensor] = {}
+        self._sums: dict[int, Tensor] = {}
 
     def _variance(self) -> Variance:
         variance, levels = self._plain_variance(), self.config.first_step_levels
         return variance if levels is None else capped(variance, min(self._next), first_step_clip(levels))
 
-    def _clip(self) -> tuple[float, float] | None:
-        reach = self.config.clip_sample_range
-        return (-reach, reach) if self.config.clip_sample else None
-
     def _watch(self, t: int, previous: Tensor) -> None:
         """Look once, after the last step, whether all was finite: on a GPU each look would wait for it."""
-        self._finite[t] = previous.isfinite().all()
+        self._sums[t] = total(previous)
         if self._next[t] == 0:
-            times = sorted(self._finite, reverse=True)
-            finite, self._finite = [self._finite[time].cpu() for time in times], {}
-            check_finite(finite, [*times, 0])
+            times = sorted(self._sums, reverse=True)
+            sums, self._sums = [self._sums[time] for time in times], {}
+            check_finite(sums, [*times, 0])
 
 
-@dataclass
-class _Said:
-    """A model that has answered already."""
-
-    prediction: Prediction
-    schedule: NoiseSchedule
-
-    def __call__(self, x: Tensor, t: Any) -> Prediction:  # noqa: ARG002
-        return self.prediction
-
-
-@dataclass(frozen=True)
-class _Noise:
+def _noise(x: Tensor, *, like: Tensor, generator: Generators, given: Tensor | None) -> Tensor:
     """Noise of the model's type and device, as diffusers draws it, in the type of the computation."""
-
-    like: Tensor
-    generator: Generators
-    given: Tensor | None
-
-    def __call__(self, x: Tensor) -> Tensor:
-        if self.given is not None:
-            return self.given.to(x.dtype)
-        drawn: Tensor = randn_tensor(
-            x.shape, generator=self.generator, device=self.like.device, dtype=self.like.dtype
-        )  # fmt: skip
-        return drawn.to(x.dtype)
+    if given is None:
+        given = randn_tensor(x.shape, generator=generator, device=like.device, dtype=like.dtype)
+    return given.to(x.dtype)
