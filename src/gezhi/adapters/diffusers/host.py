@@ -17,4 +17,5 @@ ModelMixin = require("diffusers.models.modeling_utils", EXTRA).ModelMixin
 UNet2DOutput = _unet.UNet2DOutput
 randn_tensor = require("diffusers.utils.torch_utils", EXTRA).randn_tensor
 DiffusionPipeline = require("diffusers.pipelines.pipeline_utils", EXTRA).DiffusionPipeline
-tqdm = require("diffusers.utils.logging", EXTRA).tqdm
+logging = require("diffusers.utils.logging", EXTRA)
+tqdm = logging.tqdm
