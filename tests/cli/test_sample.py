@@ -216,7 +216,7 @@ def test_variances_are_measured_and_heads_trained_once(gezhi, monkeypatch):
 
 
 def test_the_sets_at_hand_have_their_own_networks():
-    bed, data = sampling_sources.asked("digits")
+    bed, data = sampling_sources.pictures_of("digits")
     assert (bed, data.shape) == (BEDS["digits"], (1797, 1, 8, 8))
 
 
@@ -294,7 +294,7 @@ def test_a_network_that_returns_nan_is_named(gezhi, tmp_path, pipeline):
         (("nowhere",), "SOURCE or --data must be digits, clothes, mnist-5k, "),
         (("nowhere.safetensors",), "SOURCE must be an existing file: got nowhere.safetensors."),
         (("digits", "--steps", "0"), "--steps must lie between 1 and inf: got 0."),
-        (("digits", "--updates", "3", "--steps", "1001"), "count must lie between 1 and 1000: got 1001."),
+        (("digits", "--updates", "3", "--steps", "1001"), "--steps must lie between 1 and 1000: got 1001."),
         (("digits", "--updates", "3", "--steps", "40", "--spacing", "quadratic"), "count must give quadratic times that differ: got 40."),
         (("digits", "--count", "0"), "--count must lie between 1 and inf: got 0."),
         (("digits", "--seed", "-1"), "--seed must lie between 0 and"),
@@ -318,6 +318,12 @@ def test_bad_input_is_one_sentence(gezhi, tmp_path, pictures, flags, message):
     before = sorted(path.name for path in tmp_path.iterdir())
     assert sentence(gezhi("sample", *flags)).startswith(message)
     assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+def test_steps_are_refused_before_the_training(gezhi, monkeypatch):
+    monkeypatch.setattr(diffusion, "train", None)
+    for flags in (("--steps", "1001"), ("--steps", "40", "--spacing", "quadratic")):
+        assert sentence(gezhi("sample", "digits", "--updates", "5", *flags)).endswith(("got 1001.", "that does is 29."))
 
 
 def test_a_set_that_is_not_at_hand_says_how_to_get_it(gezhi, tmp_path, monkeypatch):

@@ -15,9 +15,9 @@ from gezhi._checks import check_integer, check_number, invalid, require
 from gezhi.cli.bars import Bars, Move, bars
 from gezhi.cli.output import echo_json, note
 from gezhi.cli.phrases import in_language
-from gezhi.cli.sampling_sources import Source, source_of
+from gezhi.cli.sampling_sources import Source, source_of, times_of
 from gezhi.cli.sampling_steps import Way, eta_of, way
-from gezhi.diffusion import Denoiser, Prediction, sample, timestep_subsequence
+from gezhi.diffusion import Denoiser, Prediction, sample
 from gezhi.experiments.setups.pictures import grid
 from gezhi.lab.record import Words, write_atomically
 
@@ -42,8 +42,8 @@ def run_and_print(asked: Sample) -> None:
     lang = asked.lang.value
     with bars(quiet=asked.json) as shown:
         training, measuring, head, drawing = (in_language(w, lang) for w in (TRAINING, MEASURING, HEAD, DRAWING))
-        source = source_of(asked.source, asked.updates, asked.keep, asked.device, shown, training)
-        times = timestep_subsequence(source.model.schedule.steps, asked.steps, asked.spacing.value).tolist()
+        source = source_of(asked, shown, training)
+        times = times_of(asked, source.model.schedule.steps)
         chosen = way(asked, source, times, shown, (measuring, head))
         start = time.perf_counter()
         drawn = draw(asked, source, chosen, times, shown, drawing)

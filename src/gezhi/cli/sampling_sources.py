@@ -7,18 +7,21 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from filelock import FileLock
 from torch import Tensor, nn
 
-from gezhi._checks import invalid
+from gezhi._checks import check_integer, invalid
 from gezhi.cli.bars import Bars
 from gezhi.data import KINDS, Images, cache_folder, load, read, sources
-from gezhi.diffusion import Denoiser, VarianceStats
+from gezhi.diffusion import Denoiser, VarianceStats, timestep_subsequence
 from gezhi.experiments.setups import diffusion, pictures
 from gezhi.experiments.setups.diffusion import BEDS, Bed
+
+if TYPE_CHECKING:
+    from gezhi.cli.commands.sample import Sample
 
 INDEX = "model_index.json"
 EVERY = 100  # updates between two checkpoints
@@ -66,25 +69,32 @@ class Source:
         return self.pictures()
 
 
-def source_of(name: str, updates: int | None, keep: Path | None, device: str, bars: Bars, words: str) -> Source:
+def source_of(asked: Sample, bars: Bars, words: str) -> Source:
     """The model that SOURCE names, on the device; trained, with a bar, where it is a set of pictures."""
-    path = Path(name)
-    made_before = path.suffix == ".safetensors" or (path / INDEX).is_file()
-    if made_before:
-        for option, value in {"--updates": updates, "--keep": keep}.items():
+    path = Path(asked.source)
+    if path.suffix == ".safetensors" or (path / INDEX).is_file():
+        for option, value in {"--updates": asked.updates, "--keep": asked.keep}.items():
             if value is not None:
                 raise invalid(option, "be given for a model that is trained here alone", value)
-        return from_pipeline(path, device) if path.is_dir() else from_file(path, device)
-    bed, data = asked(name)
-    bed = bed if updates is None else replace(bed, steps=updates)
-    model = trained(bed, data.to(device), bars, words)
-    if keep is not None:
-        keep.parent.mkdir(parents=True, exist_ok=True)
-        diffusion.save(keep, model, bed)
-    return of_bed(name, model.to(device), bed, lambda: data)
+        return from_pipeline(path, asked.device) if path.is_dir() else from_file(path, asked.device)
+    times_of(asked, diffusion.SCHEDULE.steps)  # rather refused before the training than after it
+    bed, data = pictures_of(asked.source)
+    bed = bed if asked.updates is None else replace(bed, steps=asked.updates)
+    model = trained(bed, data.to(asked.device), bars, words)
+    if asked.keep is not None:
+        asked.keep.parent.mkdir(parents=True, exist_ok=True)
+        diffusion.save(asked.keep, model, bed)
+    return of_bed(asked.source, model.to(asked.device), bed, lambda: data)
 
 
-def asked(name: str) -> tuple[Bed, Tensor]:
+def times_of(asked: Sample, training_steps: int) -> list[int]:
+    """The times that are visited; ValueError for more steps than the training had, and for times that repeat."""
+    check_integer("--steps", asked.steps, at_least=1, at_most=training_steps)
+    found: list[int] = timestep_subsequence(training_steps, asked.steps, asked.spacing.value).tolist()
+    return found
+
+
+def pictures_of(name: str) -> tuple[Bed, Tensor]:
     """The pictures that a name stands for, and how a model is trained on them."""
     if name in BEDS:
         bed = BEDS[name]
