@@ -15,13 +15,12 @@ METRICS = {  # as in the script
     "Fréchet": {"en": "Fréchet distance", "zh": "Fréchet 距离"},
     "energy": {"en": "energy distance", "zh": "能量距离"},
 }
-ARMS = {  # as in ARMS of the script
+ARMS = {  # as in the script
     "DDPM": "`DDPMScheduler`",
     "DDIM": "`DDIMScheduler`",
     "analytic": "`AnalyticDPMScheduler`",
     "analytic, η = 1": "`AnalyticDPMScheduler`, `eta=1.0`",
     "learned": "`ExtendedAnalyticDPMScheduler`",
-    "learned, η = 1": "`ExtendedAnalyticDPMScheduler`, `eta=1.0`",
 }
 BASE = "DDIM"
 STEPS = {"en": "{} steps", "zh": "{} 步"}
@@ -47,16 +46,15 @@ def _told(known: dict[str, Any], lang: str) -> str:
     )
     updates, head, drawn = known["updates"], known["head"], known["count"]
     if lang == "zh":
-        return (f"{count} 个种子，各训练 {updates} 步（方差头 {head} 步），每格 {drawn} 张，一个线程，共用 CPU 时间 {seconds:.0f} 秒；"
-                f"{packages}。训练图片自身的两种距离：{floors}。")  # fmt: skip
-    return (f"{count} seeds, {updates} updates each ({head} of the head), {drawn} pictures a cell, one thread, "
-            f"{seconds:.0f} s of CPU time in all; {packages}. The training images themselves have {floors}.")  # fmt: skip
+        done = f"{count} 个种子，各训练 {updates} 步（方差头 {head} 步），每格 {drawn} 张，一个线程"
+        return f"{done}，共用 CPU 时间 {seconds:.0f} 秒；{packages}。训练图片自身的两种距离：{floors}。"
+    done = f"{count} seeds, {updates} updates each ({head} of the head), {drawn} pictures a cell, one thread"
+    return f"{done}, {seconds:.0f} s of CPU time in all; {packages}. The training images themselves have {floors}."
 
 
 def _rows(runs: list[dict[str, Any]], metric: str, counts: list[str]) -> Iterator[tuple[str, ...]]:
     for arm, name in ARMS.items():
-        if arm in runs[0]["arms"]:
-            yield name, *(_cell(runs, arm, metric, count) for count in counts)
+        yield name, *(_cell(runs, arm, metric, count) for count in counts)
 
 
 def _cell(runs: list[dict[str, Any]], arm: str, metric: str, count: str) -> str:

@@ -1,9 +1,9 @@
 """Fewer steps with a diffusers pipeline that one already has: what each scheduler makes of the same network, on a CPU.
 
-    python docs/guide/diffusion.py --seeds 3 --out docs/results/diffusion.json --picture docs/guide/diffusion.png
+    python docs/guide/diffusion.py --seeds 5 --out docs/results/diffusion.json --picture docs/guide/diffusion.png
 
-A small UNet learns scikit-learn's digits, as a stand-in for a pipeline of one's own. Then its variances are measured and
-its scheduler is swapped; the network stays as it is.
+A small UNet learns scikit-learn's digits, as a stand-in for a pipeline of one's own. Then its variances are measured
+and its scheduler is swapped; the network stays as it is.
 """
 
 from __future__ import annotations
@@ -31,7 +31,6 @@ from gezhi.diffusion import frechet_distance
 from gezhi.experiments.setups.pictures import save_grid
 
 COUNTS = (5, 10, 25)  # steps
-ARMS = ("DDPM", "DDIM", "analytic", "analytic, η = 1", "learned")
 SIZES = {
     "sample_size": 8, "in_channels": 1, "out_channels": 1, "layers_per_block": 1, "block_out_channels": (16, 32),
     "norm_num_groups": 8, "down_block_types": ("DownBlock2D",) * 2, "up_block_types": ("UpBlock2D",) * 2,

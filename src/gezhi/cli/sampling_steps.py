@@ -77,8 +77,9 @@ def way(asked: Sample, source: Source, times: list[int], bars: Bars, words: tupl
         variance = AnalyticVariance(measured(asked, source, times, bars, words[0]))
     else:
         model = headed(asked, source, bars, words[1])
-    levels = 2 if eta == 1 else 1  # the papers' bounds on the noise of the last noisy step, in grey levels
-    return Way(model, ancestral(eta, capped(variance, times[0], first_step_clip(levels)), source.clip), eta)
+    if times[0] == 1:  # the papers' bounds on the noise of the last noisy step, which ends nearly clean there
+        variance = capped(variance, times[0], first_step_clip(2 if eta == 1 else 1))
+    return Way(model, ancestral(eta, variance, source.clip), eta)
 
 
 def measured(asked: Sample, source: Source, times: list[int], bars: Bars, words: str) -> VarianceStats:

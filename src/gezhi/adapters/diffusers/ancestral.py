@@ -39,7 +39,8 @@ class AncestralScheduler(DDPMScheduler):
         eta: 0 is DDIM's mean, 1 is DDPM's; where a pipeline passes an `eta` of its own, that one counts.
         variance_type: "fixed_small", DDPM's small variance times η², or "fixed_large", meant for eta = 1.
         first_step_levels: the most that the noise of the last noisy step may change a pixel on average, in 256 grey
-            levels. The papers take 2 with DDPM's mean and 1 with DDIM's, for images; None: no bound.
+            levels. The papers take 2 with DDPM's mean and 1 with DDIM's, for images and with spacings whose lowest
+            timestep is about 0, as all but "trailing" are; None: no bound.
 
     Errors: ValueError for betas outside (0, 1], a range that is not positive, a spacing or a variance that is none of
         those above.
