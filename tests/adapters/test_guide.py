@@ -1,4 +1,4 @@
-"""The guides' scripts run as they stand: on a tiny encoder and a few made-up questions, and on a tiny decoder."""
+"""The guides' scripts run as they stand: on a tiny encoder and a few made-up questions, a tiny decoder, a tiny UNet."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from gezhi.data import LabelledTexts
 
@@ -99,3 +100,37 @@ def test_the_guide_to_games_draws_what_it_says(monkeypatch, tmp_path, capsys):
     assert left["zero-centred penalty"] < 0.01
     assert left["L2 on the critic"] < 0.01
     assert (tmp_path / "games.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_guide_to_diffusion_runs_and_reports(monkeypatch, tmp_path):
+    pytest.importorskip("diffusers")
+    spec = importlib.util.spec_from_file_location("diffusion", GUIDE / "diffusion.py")
+    guide = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(guide)
+    monkeypatch.setattr(guide, "SIZES", guide.SIZES | {"block_out_channels": (8, 8)})
+    out, picture = tmp_path / "diffusion.json", tmp_path / "diffusion.png"
+    few = ["--updates", "2", "--head", "2", "--count", "10", "--first", "900", "--out", str(out)]
+    monkeypatch.setattr(sys, "argv", ["diffusion.py", *few, "--picture", str(picture)])
+    guide.main()
+    record = json.loads(out.read_text("utf-8"))
+    (run,) = record["runs"]
+    assert list(run["arms"]) == ["DDPM", "DDIM", "analytic", "analytic, η = 1", "learned"]
+    assert run["training images"].keys() == {"Fréchet", "energy"}
+    for arm in run["arms"].values():
+        assert arm.keys() == {"5", "10", "25"}
+        assert all(distance > 0 for found in arm.values() for distance in found.values())
+    with Image.open(picture) as image:
+        assert image.size == (10 * 33 - 1, 6 * 33 - 1)
+
+
+@pytest.mark.parametrize("page", ["diffusion.md", "diffusion.zh.md"])
+def test_the_lines_on_the_page_of_diffusion_run_one_after_the_other(page):
+    pytest.importorskip("diffusers")
+    blocks = re.findall(r"```python\n(.*?)```", (GUIDE / page).read_text("utf-8"), re.S)
+    assert len(blocks) == 3
+    names: dict[str, object] = {}
+    exec("\n".join(blocks), names)
+    assert len(names["grid"]) == 4
+    assert type(names["again"].unet).__name__ == "UNetWithVariance"
+    assert names["again"].scheduler.config.first_step_levels == 1
+    assert names["stats"].n == 1000

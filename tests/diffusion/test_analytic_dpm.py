@@ -14,6 +14,7 @@ from contract import Sample
 from diffusion.beds import LINE, LINEAR, NORMAL, column, normal
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 
 from gezhi.diffusion import (
     AnalyticVariance,
@@ -37,6 +38,7 @@ from gezhi.diffusion import (
     sample,
     timestep_subsequence,
 )
+from gezhi.diffusion.fingerprint import fingerprint
 
 ANY = Prediction(torch.zeros(1, 1).double())
 SAMPLES = [
@@ -386,6 +388,49 @@ def test_the_paper_caps_the_mean_absolute_noise_at_grey_levels():
     assert np.abs(std * np.random.default_rng(0).standard_normal(100_000)).mean() == pytest.approx(4 / 255, rel=0.01)
 
 
+class Affine(torch.nn.Module):
+    """A network with two weights."""
+
+    def __init__(self, scale=0.5):
+        super().__init__()
+        self.scale, self.shift = torch.nn.Parameter(torch.tensor(scale)), torch.nn.Parameter(torch.zeros(()))
+
+    def forward(self, x, _times):
+        return self.scale * x + self.shift
+
+
+def test_statistics_know_their_network_and_the_shape_of_its_samples(tmp_path):
+    stats = estimate_x0_variance(
+        Denoiser(Affine(), LINEAR), normal(9, 4, dtype=torch.float32), [100, 500], num_samples=9
+    )
+    stats.save(tmp_path / "stats.safetensors")
+    assert [path.name for path in tmp_path.iterdir()] == ["stats.safetensors"]
+    for known in (stats, VarianceStats.load(tmp_path / "stats.safetensors")):
+        assert known.shape == (4,)
+        known.belongs_to(Affine())
+        for other in (Affine(0.51), Affine().double(), torch.nn.Linear(1, 1)):
+            with pytest.raises(ValueError, match=r"stats must belong to the network, \w{16} .*: got \w{16}"):
+                known.belongs_to(other)
+        with pytest.raises(ValueError, match=r"stats must come from samples of the state's shape, \(5,\): got \(4,\)"):
+            sample(Denoiser(Affine(), LINEAR), torch.zeros(1, 5), [100, 500], ancestral(1, AnalyticVariance(known)))
+    exact_normal().belongs_to(Affine())  # whose model is not known
+    assert estimate_x0_variance(NORMAL.denoiser(LINEAR), normal(9, 4), [500], num_samples=9).model == ""
+
+
+def test_a_fingerprint_is_of_names_types_shapes_and_values():
+    base = torch.nn.Linear(2, 3)
+    state = {name: value.clone() for name, value in base.state_dict().items()}
+    twin = torch.nn.Linear(2, 3)
+    twin.load_state_dict(state)
+    assert fingerprint(twin) == fingerprint(base)
+    marks = {fingerprint(base), fingerprint(torch.nn.Sequential(base)), fingerprint(base.double())}
+    with torch.no_grad():
+        twin.bias[0] += 1e-6
+    turned = torch.nn.Linear(3, 2)
+    turned.weight.data, turned.bias.data = state["weight"].reshape(2, 3), state["bias"][:2]
+    assert len(marks | {fingerprint(twin), fingerprint(turned)}) == 5
+
+
 # ---- edges ----------------------------------------------------------------------------------------------------------
 
 
@@ -443,6 +488,25 @@ def test_missing_times_are_listed():
         sample(NORMAL.denoiser(LINEAR), normal(2, 4), [1, 500, 1000], ancestral(1, AnalyticVariance(stats)))
     with pytest.raises(KeyError, match=r"ms_eps must have a value at every time 1..1000: missing \[2"):
         optimal_trajectory(LINEAR, stats.ms_eps, 5)
+
+
+def test_predictions_that_are_not_finite_are_named():
+    model = Denoiser(lambda x, times: torch.where(times[:, None] >= 699, torch.nan, x), LINEAR)
+    with pytest.raises(FloatingPointError, match=r"model must predict finite values: got nan at t=700"):
+        estimate_x0_variance(model, normal(5, 4), [500, 700, 900], num_samples=5)
+
+
+def test_a_file_that_is_none_of_ours_is_refused(tmp_path):
+    path = tmp_path / "other.safetensors"
+    save_file({"x": torch.zeros(1)}, path)
+    (tmp_path / "text.safetensors").write_text("not tensors")
+    for name in ("other", "text"):
+        with pytest.raises(ValueError, match=r"path must be a file that VarianceStats.save wrote: got .*safetensors"):
+            VarianceStats.load(tmp_path / f"{name}.safetensors")
+    stats = estimate()
+    with pytest.raises(FileNotFoundError):
+        stats.save(tmp_path / "nowhere" / "stats.safetensors")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["other.safetensors", "text.safetensors"]
 
 
 def estimate(**kwargs):

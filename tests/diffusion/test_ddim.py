@@ -294,3 +294,23 @@ def test_encoding_in_continuous_time():
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_a_network_that_is_not_finite_is_named():
+    def broken(x, times):
+        return torch.where(times[:, None] >= 600, torch.nan, 0.0).expand_as(x).to(x.dtype)
+
+    model = Denoiser(broken, LINEAR)
+    with pytest.raises(
+        FloatingPointError, match="states must stay finite: got the first others after step 4, from t=700 to s=900"
+    ):
+        ddim_encode(model, X, [100, 500, 700, 900])
+    assert ddim_encode(model, X, [100, 500]).isfinite().all()
+    with pytest.raises(FloatingPointError, match="after step 1, from t=900 to s=100"):
+        sample(model, X, [100, 900], ddpm_step())
+
+
+def test_a_range_that_is_reversed_is_refused():
+    for step in (ddim_step, ddpm_step):
+        with pytest.raises(ValueError, match=r"clip_x0 must be a range \(low, high\): got \(1, -1\)"):
+            step(clip_x0=(1, -1))

@@ -466,3 +466,28 @@ def test_a_step_without_variance_ignores_the_head():
     times = timestep_subsequence(1000, 4)
     left, right = (sample(m, normal(2, 1).float(), times, ddim_step()) for m in (model, plain))
     assert torch.equal(left, right)
+
+
+def test_training_counts_its_updates_and_names_the_one_that_is_not_finite():
+    seen, head = [], ResidualHead(16, 1)
+    model = Denoiser(with_features(Net(), "trunk"), LINEAR, head=head)
+    losses = train_variance_head(
+        model, normal(8, 1).float(), 3, batch_size=4, progress=lambda updates: (seen.append(i) or i for i in updates)
+    )
+    assert (seen, losses.shape) == ([0, 1, 2], (3,))
+    with torch.no_grad():
+        model.network.network.last.bias.fill_(torch.nan)
+    with pytest.raises(FloatingPointError, match="the head's loss must stay finite: got nan at update 1"):
+        train_variance_head(model, normal(8, 1).float(), 2, batch_size=4)
+
+
+def test_a_network_with_features_passes_conditions_on():
+    class Conditional(nn.Linear):
+        def forward(self, x, _times, label, *, scale):
+            return scale * (super().forward(x) + label)
+
+    net = nn.ModuleDict({"inner": Conditional(2, 2)})
+    net.forward = lambda x, times, label, scale: net["inner"](x, times, label, scale=scale)
+    out, features = with_features(net, "inner")(torch.zeros(1, 2), torch.zeros(1), 1.0, scale=3.0)
+    assert torch.equal(out, features)
+    torch.testing.assert_close(out, 3 * (net["inner"].bias + 1)[None])

@@ -406,3 +406,14 @@ def frozen(x, times):
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_a_network_that_is_not_finite_is_named():
+    def broken(x, times):
+        return torch.where(times[:, None] < 600, torch.nan, 0.0).expand_as(x).to(x.dtype) * x
+
+    model = Denoiser(broken, EXP)
+    with pytest.raises(FloatingPointError, match=r"model must predict finite values: got others at u=0\.[56]"):
+        integrate_flow(model, column(0.3), 1000, 100)
+    with pytest.raises(FloatingPointError, match="model must predict finite values: got others at u=1e-05"):
+        log_prob(model, column(0.3))

@@ -50,6 +50,34 @@ def test_a_page_gets_a_row_a_claim_with_its_cases_beneath(settled):
     assert "| 成立 | — 北方 | +10.0 [+8.0, +12.0] pp | ≥ 2 pp |" in chinese
 
 
+def test_the_guide_to_diffusion_gets_differences_from_ddim(settled, generate):
+    guide, names = settled / "docs" / "guide", ("DDPM", "DDIM", "analytic", "analytic, η = 1", "learned")
+    guide.mkdir()
+    for suffix in (".md", ".zh.md"):
+        (guide / f"diffusion{suffix}").write_text("# D\n\n<!-- generated:diffusion -->\n<!-- /generated -->\n", "utf-8")
+
+    def arms(seed):
+        return {name: {"10": {"Fréchet": 1.0 + seed + k / 10, "energy": 0.5}} for k, name in enumerate(names)}
+
+    runs = [{"training images": {"Fréchet": 0.25, "energy": 0.01}, "arms": arms(seed)} for seed in (0, 1)]
+    record = {"updates": 7, "head": 3, "count": 9, "packages": {"torch": "2"}, "seconds": 61.0, "runs": runs}
+    (settled / "docs" / "results" / "diffusion.json").write_text(json.dumps(record), "utf-8")
+    assert generate() == (0, [])
+    english, chinese = ((guide / f"diffusion{suffix}").read_text("utf-8").splitlines() for suffix in (".md", ".zh.md"))
+    assert english[3] == (
+        "2 seeds, 7 updates each (3 of the head), 9 pictures a cell, one thread, 61 s of CPU time in all; torch 2. "
+        "The training images themselves have 0.250, 0.010."
+    )
+    assert english[5:9] == [
+        "| Fréchet distance | 10 steps |",
+        "| --- | --- |",
+        "| `DDPMScheduler` | −0.100 [−0.100, −0.100] |",
+        "| `DDIMScheduler` | 1.600 |",
+    ]
+    assert english[-2] == "| `ExtendedAnalyticDPMScheduler` | +0.000 [+0.000, +0.000] |"
+    assert "| 能量距离 | 10 步 |" in chinese
+
+
 def test_readme_and_index_answer_the_thesis(settled):
     readme = (settled / "README.md").read_text("utf-8")
     says, short = "The new seller sells more than the plain one.", "Only in the north; in the south it sells less."

@@ -24,7 +24,7 @@ def one_sentence() -> Iterator[None]:
         raise typer.Exit(130) from None
     except BrokenPipeError:
         raise  # whoever reads our output has enough: Click ends quietly
-    except (ValueError, TypeError, ModuleNotFoundError) as error:
+    except (ValueError, TypeError, FloatingPointError, ModuleNotFoundError) as error:
         fail(str(error))
     except OSError as error:
         fail(f"{error.filename}: {error.strerror}." if error.filename else str(error))

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from gezhi._checks import check_choice, check_number, invalid
 from gezhi.diffusion.denoiser import Denoiser, Model, PredictionType, levels
-from gezhi.diffusion.sampler import Step, ancestral, fixed_large, fixed_small
+from gezhi.diffusion.sampler import Step, ancestral, check_finite, fixed_large, fixed_small, total
 from gezhi.diffusion.timesteps import chain
 
 __all__ = ["ddim_encode", "ddim_step", "ddpm_step", "denoising_loss", "slerp"]
@@ -74,14 +74,14 @@ def ddim_encode(
         times: the times of the sampler that will decode, in either direction.
         eta: must be 0; with noise there is no latent to find.
     Returns: states at the last time, like x0.
-    Errors: ValueError for eta > 0.
+    Errors: ValueError for eta > 0; FloatingPointError that names the step after which states were no longer finite.
     References: J. Song, C. Meng and S. Ermon, Denoising Diffusion Implicit Models, 2020, section 5.4.
     """
     check_number("eta", eta, at_least=0)
     if eta > 0:
         raise invalid("eta", "be 0", eta, "Only the step without noise can be walked backwards.")
     upwards = chain(times, model.schedule.steps)[::-1]
-    x = x0
+    x, sums = x0, []
     for s, t in pairwise(upwards):
         at = s if s > 0 else t
         signal, noise = model.schedule.signal(at), model.schedule.noise(at)
@@ -90,6 +90,8 @@ def ddim_encode(
         signal_s, noise_s = model.schedule.signal(s), model.schedule.noise(s)
         clean = (x.to(mean.dtype) - noise_s * eps) / signal_s
         x = (model.schedule.signal(t) * clean + model.schedule.noise(t) * eps).to(x0.dtype)  # (9)
+        sums.append(total(x))
+    check_finite(sums, upwards)
     return x
 
 

@@ -197,7 +197,8 @@ def _epsilon(pred: Tensor, x: Tensor, signal: Level, noise: Level, source: str) 
 
 def _from_epsilon(eps: Tensor, x: Tensor, signal: Level, noise: Level, target: str) -> Tensor:
     if target == "sample":
-        return (x - noise * eps) / signal
+        less = x - noise * eps if isinstance(noise, Tensor) else torch.sub(x, eps, alpha=noise)
+        return less.div_(signal)
     return ((signal**2 + noise**2) * eps - noise * x) / signal if target == "v_prediction" else eps
 
 

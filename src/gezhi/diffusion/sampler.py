@@ -60,13 +60,13 @@ def sample(
     """
     walk = chain(times, model.schedule.steps)
     draw = noise or partial(_normal, generator=generator)
-    memory, states, finite = None, [x], []
+    memory, states, sums = None, [x], []
     for t, s in pairwise(walk):
         x, memory = step(model, x, t, s, memory, draw)
-        finite.append(x.isfinite().all())
+        sums.append(total(x))
         if return_trajectory:
             states.append(x)
-    _check_finite(finite, walk)
+    check_finite(sums, walk)
     return torch.stack(states) if return_trajectory else x
 
 
@@ -74,8 +74,14 @@ def _normal(x: Tensor, generator: torch.Generator | None) -> Tensor:
     return torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
 
 
-def _check_finite(finite: list[Tensor], walk: list[int | float]) -> None:
-    good = torch.stack(finite)
+def total(x: Tensor) -> Tensor:
+    """A sum that is finite where all of x is, in float32 at least: a fraction of what looking at each entry costs."""
+    return x.sum(dtype=torch.promote_types(x.dtype, torch.float32))
+
+
+def check_finite(sums: list[Tensor], walk: Sequence[int | float]) -> None:
+    """FloatingPointError that names the first step after which not all was finite; `sums` has the `total` of each."""
+    good = torch.stack(sums).isfinite()
     if bool(good.all()):
         return
     i = int((~good).nonzero()[0])
@@ -122,25 +128,35 @@ def _ancestral(
 ) -> tuple[Tensor, None]:
     prediction = model(x, t)
     c = model.schedule.step(s, t, eta)
-    wide = x.to(prediction.mean.dtype)
-    y = _move(wide, prediction.mean, c, clip_x0, keep_eps=eta != 1)
+    clipped = prediction.mean if clip_x0 is None else prediction.mean.clamp(*clip_x0)
+    return move(x, prediction, clipped, t, s, c, variance, noise, keep_eps=eta != 1), memory
+
+
+def move(
+    x: Tensor,
+    prediction: Prediction,
+    clipped: Tensor,
+    t: int | float,
+    s: int | float,
+    c: StepCoefficients,
+    variance: Variance,
+    noise: Noise | None,
+    *,
+    keep_eps: bool,
+) -> Tensor:
+    """The step of `ancestral` with a prediction that is made and a mean that is clipped, in the type of x."""
+    mean, wide = prediction.mean, x.to(prediction.mean.dtype)
+    if clipped is not mean and keep_eps:
+        y = (c.signal_s * clipped).add_(torch.sub(wide, mean, alpha=c.signal_t), alpha=c.kappa)
+    else:
+        y = (c.kappa * wide).add_(clipped, alpha=c.gamma)
     if s > 0 and noise is not None:
         added = variance(t, s, c, prediction)
-        if isinstance(added, Tensor) or added > 0:
-            y = y + (added.sqrt() if isinstance(added, Tensor) else math.sqrt(added)) * noise(wide)
-    return y.to(x.dtype), memory
-
-
-def _move(
-    x: Tensor, mean: Tensor, c: StepCoefficients, clip_x0: tuple[float, float] | None, *, keep_eps: bool
-) -> Tensor:
-    """The mean of p(x_s | x_t)."""
-    if clip_x0 is None:
-        return c.kappa * x + c.gamma * mean
-    clipped = mean.clamp(*clip_x0)
-    if keep_eps:
-        return c.signal_s * clipped + c.kappa * (x - c.signal_t * mean)
-    return c.kappa * x + c.gamma * clipped
+        if isinstance(added, Tensor):
+            y = y.addcmul_(added.sqrt(), noise(wide))
+        elif added > 0:
+            y = y.add_(noise(wide), alpha=math.sqrt(added))
+    return y.to(x.dtype)
 
 
 def fixed_small(t: int | float, s: int | float, coefficients: StepCoefficients, prediction: Prediction) -> float:

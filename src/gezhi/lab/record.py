@@ -337,13 +337,13 @@ def load_all(folder: Path) -> list[Measured]:
     return found
 
 
-def write_atomically(path: Path, text: str) -> Path:
+def write_atomically(path: Path, content: str | bytes) -> Path:
     """Write to a temporary neighbour and rename it; nothing half-written is left behind."""
     part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("x", encoding="utf-8") as file:
-            file.write(text)
+        with part.open("xb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
         part.replace(path)
     except BaseException as error:
         if isinstance(error, OSError):  # of a full disk, say: where it happened, not the temporary name

@@ -8,11 +8,12 @@ from typing import Literal
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from gezhi._checks import check_choice, check_integer, invalid
 from gezhi.diffusion.analytic_dpm.statistics import VarianceStats, largest_variance
 from gezhi.diffusion.denoiser import Model
+from gezhi.diffusion.fingerprint import fingerprint
 
 METHODS = ("auto", "direct", "estimate1", "estimate2")
 
@@ -50,6 +51,7 @@ def estimate_x0_variance(
         batch_size: rows in one call of the model.
         generator: for rows and noise; None: torch's global one.
     Returns: `VarianceStats`.
+    Errors: FloatingPointError that names the time at which the model's predictions are not finite.
     Warns: UserWarning where estimate 2 is negative by more than three standard errors, since the model's predictions
         are then larger than noise.
     Cost: num_samples rows through the model for each time; sums in float64.
@@ -74,12 +76,17 @@ def estimate_x0_variance(
             sums.add(*_measured(model, x0, noise, t, centre, method), per_dim=per_dim)
         x0_var[t], std_error[t] = sums.mean, sums.error(num_samples)
         ms_eps[t], residual[t] = sums.ms_eps / num_samples, sums.residual / num_samples
+        if not residual[t].isfinite():
+            raise invalid("model", "predict finite values", f"{residual[t]:g} at t={t}", kind=FloatingPointError)
         if (x0_var[t] < -3 * std_error[t]).any() and method == "estimate2":
             words = f"estimate 2 is negative at t={t}: the mean square of the predicted noise is {ms_eps[t]:.4g} > 1"
             warnings.warn(words, UserWarning, stacklevel=2)
     clipped = x0_var.clamp(min=0.0, max=most)
     used = "direct" if method == "auto" else method
-    return VarianceStats(clipped, ms_eps, residual, std_error, model.schedule.signals, num_samples, used)
+    network = getattr(model, "network", None)
+    weights = fingerprint(network) if isinstance(network, nn.Module) else ""
+    signals, shape = model.schedule.signals, tuple(data.shape[1:])
+    return VarianceStats(clipped, ms_eps, residual, std_error, signals, num_samples, used, shape, weights)
 
 
 class _Sums:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import math
+import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from safetensors import safe_open
-from safetensors.torch import save_file
-from torch import Tensor
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
 
 from gezhi._checks import check_number, invalid
+from gezhi.diffusion.fingerprint import fingerprint
 
 TABLES = ("x0_var", "ms_eps", "residual", "std_error", "signals")
 
@@ -28,6 +30,8 @@ class VarianceStats:
         signals: ᾱ of the model's schedule, (T + 1,), by which statistics of another one are refused.
         n: draws a time.
         method: the estimate.
+        shape: of one sample, by which states of another shape are refused; empty: not known.
+        model: `fingerprint` of the network, for `belongs_to`; empty: not known.
     """
 
     x0_var: Tensor
@@ -37,6 +41,8 @@ class VarianceStats:
     signals: Tensor
     n: int
     method: str
+    shape: tuple[int, ...] = ()
+    model: str = ""
 
     def require(self, times: Iterable[int]) -> None:
         """KeyError that lists those of the times that were not estimated."""
@@ -44,19 +50,39 @@ class VarianceStats:
         if missing:
             raise KeyError(f"statistics must hold every time of the sampler: missing {missing}. Estimate at those too.")
 
+    def belongs_to(self, network: nn.Module) -> None:
+        """ValueError unless they were estimated with these weights, or it is not known with which."""
+        found = fingerprint(network) if self.model else ""
+        if found != self.model:
+            fix = "Estimate them again with this network, in the type in which it samples."
+            raise invalid("stats", f"belong to the network, {found} (its fingerprint)", self.model, fix)
+
+    def fit(self, state: Tensor) -> None:
+        """ValueError unless the state has the shape of the samples that they were estimated from."""
+        if self.shape and state.shape[1:] != self.shape:
+            raise invalid("stats", f"come from samples of the state's shape, {tuple(state.shape[1:])}", self.shape)
+
     def save(self, path: str | Path) -> None:
-        """Write them as safetensors."""
+        """Write them as safetensors: to a temporary neighbour, which is then renamed."""
         tables = {name: getattr(self, name).contiguous() for name in TABLES}
-        save_file(tables, path, metadata={"gezhi": json.dumps({"n": self.n, "method": self.method})})
+        words = {"n": self.n, "method": self.method, "shape": list(self.shape), "model": self.model}
+        part = Path(path).with_name(f"{Path(path).name}.{secrets.token_hex(4)}.part")
+        try:
+            part.write_bytes(save(tables, metadata={"gezhi": json.dumps(words)}))
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path: str | Path) -> VarianceStats:
         """Read what `save` wrote; ValueError for another file."""
-        with safe_open(path, framework="pt") as file:
-            words = (file.metadata() or {}).get("gezhi")
-            if words is None or not set(TABLES) <= set(file.keys()):
-                raise invalid("path", "be a file that VarianceStats.save wrote", str(path))
-            return cls(**{name: file.get_tensor(name) for name in TABLES}, **json.loads(words))
+        try:
+            with safe_open(path, framework="pt") as file:
+                words, tables = (file.metadata() or {}).get("gezhi"), {name: file.get_tensor(name) for name in TABLES}
+                known = json.loads(words or "")
+                return cls(**tables, **known | {"shape": tuple(known.get("shape", ()))})
+        except (SafetensorError, ValueError, TypeError):
+            raise invalid("path", "be a file that VarianceStats.save wrote", str(path)) from None
 
 
 def largest_variance(data_range: tuple[float, float] | None) -> float:

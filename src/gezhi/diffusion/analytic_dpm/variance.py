@@ -22,7 +22,7 @@ class AnalyticVariance:
 
     Args:
         stats: from `estimate_x0_variance`, at the times of the sampler; per entry where they were taken per entry.
-    Errors: KeyError for a time without statistics; ValueError for those of another schedule.
+    Errors: KeyError for a time without statistics; ValueError for those of another schedule or another shape.
     Example:
         >>> from gezhi.diffusion import GaussianMixture, NoiseSchedule, ancestral, sample
         >>> bed = GaussianMixture([1.0], [[0.0]], [[0.25]])
@@ -41,6 +41,7 @@ class AnalyticVariance:
     def __call__(
         self, t: int | float, s: int | float, coefficients: StepCoefficients, prediction: Prediction
     ) -> float | Tensor:
+        self.stats.fit(prediction.mean)
         self.stats.require([t if float(t).is_integer() else -1])  # type: ignore[list-item]
         signal = float(self.stats.signals[int(t)])
         if abs(signal - coefficients.signal_t) > 1e-6:

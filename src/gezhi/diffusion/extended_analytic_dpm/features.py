@@ -14,11 +14,11 @@ class _WithFeatures(nn.Module):
         super().__init__()
         self.network, self.layer = network, layer
 
-    def forward(self, x: Tensor, times: Tensor) -> tuple[Any, Tensor]:
+    def forward(self, x: Tensor, times: Tensor, *conditions: Any, **named: Any) -> tuple[Any, Tensor]:
         found: list[Tensor] = []
         handle = self.network.get_submodule(self.layer).register_forward_hook(lambda _m, _i, out: found.append(out))
         try:
-            output = self.network(x, times)
+            output = self.network(x, times, *conditions, **named)
         finally:
             handle.remove()
         if not found:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -19,6 +21,7 @@ def train_variance_head(
     batch_size: int = 128,
     learning_rate: float = 1e-3,
     generator: torch.Generator | None = None,
+    progress: Callable[[Iterable[int]], Iterable[int]] = iter,
 ) -> Float[Tensor, " steps"]:
     r"""Train the denoiser's head alone, at times and noise drawn evenly; the network stays as it is.
 
@@ -32,8 +35,9 @@ def train_variance_head(
         batch_size: rows an update, drawn with replacement.
         learning_rate: of the first update.
         generator: for rows, times and noise; None: torch's global one.
+        progress: wraps the count of updates, as `tqdm` does.
     Returns: the loss of each update.
-    Errors: TypeError for a denoiser without a head.
+    Errors: TypeError for a denoiser without a head; FloatingPointError where the loss did not stay finite.
     Cost: one forward pass of the network an update, no backward pass through it.
     """
     head = denoiser.head
@@ -49,7 +53,7 @@ def train_variance_head(
     head.train()
     losses = []
     try:
-        for _ in range(steps):
+        for _ in progress(range(steps)):
             loss = _head_loss(denoiser, head, data, batch_size, generator)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -59,8 +63,14 @@ def train_variance_head(
     finally:
         for module, training in modes.items():
             module.training = training
+    found = torch.stack(losses)
+    if not found.isfinite().all():
+        first = int((~found.isfinite()).nonzero()[0]) + 1
+        fix = "Look at the network's predictions, or take a smaller learning_rate."
+        at = f"{found[first - 1]:g} at update {first}"
+        raise invalid("the head's loss", "stay finite", at, fix, kind=FloatingPointError)
     head.trained_with = denoiser.schedule.signature()
-    return torch.stack(losses)
+    return found
 
 
 def _head_loss(

@@ -57,7 +57,8 @@ def integrate_flow(
         rtol, atol: of the error control, which is one for the whole batch.
         method: of `scipy.integrate.solve_ivp`. DOP853 pays below 1e-6.
     Returns: states at `stop`, like x.
-    Errors: ValueError for a schedule that is a table; RuntimeError where the solver gives up.
+    Errors: ValueError for a schedule that is a table; RuntimeError where the solver gives up; FloatingPointError that
+        names the time at which the model's predictions are not finite.
     Cost: 50 to 300 calls of the model; states go through NumPy in float64.
     """
     check_choice("method", method, ("RK45", "DOP853"))
@@ -89,6 +90,8 @@ def _solve(
     def flat(u: float, state: NDArray[np.float64]) -> NDArray[np.float64]:
         there = torch.as_tensor(state).reshape(x.shape).to(x.device, dtype)
         moved: NDArray[np.float64] = velocity(u, there).double().reshape(-1).cpu().numpy()
+        if not np.isfinite(moved).all():
+            raise invalid("model", "predict finite values", f"others at u={u:g}", kind=FloatingPointError)
         return moved
 
     begin = x.detach().double().reshape(-1).cpu().numpy()
