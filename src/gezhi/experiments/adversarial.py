@@ -48,7 +48,7 @@ ACCURACY, TRAINING, ROBUST, DELETED = (
 DROPOUTS = (0.0, 0.1, 0.3, 0.5)
 RECIPE = -0.5  # the article's: the embedding matrix, one norm for all of it, ε = 0.5
 SHARES = (0.02, 0.1, 0.3, RECIPE)  # of the median norm of an embedded text
-TUNED_ON, ATTACKED = 500, 1000  # seed of the choices, texts that lose a token
+CHOSEN_ON, SOME, ATTACKED = 500, 500, 1000  # seed of the choices; training texts looked at; texts that lose a token
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def trained_texts(way: Way, case: TextTask | LabelledTexts, seed: int, size: Siz
     model, (train, _, test), tokens, best = fitted(way, task, seed, size.steps, size, dropout, share)
     test = test[: size.tested]
     y = torch.from_numpy(task.labels)
-    some = train[:TUNED_ON]
+    some = train[:SOME]
     count = len(task.texts) if task.test is None else len(task.test)
     places = test if task.test is None else np.arange(len(test))
     right = predicted(model, [tokens[i] for i in test]).argmax(-1) == y[test]
@@ -115,7 +115,7 @@ def chosen(way: Way, task: TextTask, size: Size) -> tuple[float, float]:
         recipe = {"way": name, "settings": settings, "task": rows, "size": asdict(size) | {"steps": 0}, "version": 1}
 
         def make() -> dict[str, Tensor]:
-            runs = [fitted(of, task, TUNED_ON, size.choosing, size, *setting)[3] for setting in settings]
+            runs = [fitted(of, task, CHOSEN_ON, size.choosing, size, *setting)[3] for setting in settings]
             return {"accuracy": torch.tensor(runs)}
 
         return int(kept("adversarial-choice", recipe, make)["accuracy"].argmax())
@@ -136,7 +136,7 @@ def fitted(
     tokens, words = numbered(task, train)
     torch.manual_seed(seed)
     model = Pretrained(task.classes, dropout) if task.pretrained else Recurrent(words, task.classes, dropout)
-    procedure = procedure_of(way, model.train(), [tokens[i] for i in train[:TUNED_ON]], share)
+    procedure = procedure_of(way, model.train(), [tokens[i] for i in train[:SOME]], share)
     y, draw = torch.from_numpy(task.labels), torch.Generator().manual_seed(seed)
     steps = max(1, steps // way.cost)
     step, best, state = 0, -1.0, copy.deepcopy(model.state_dict())
@@ -234,7 +234,7 @@ def attacked(model: nn.Module, x: Tensor, y: Tensor, draw: torch.Generator) -> T
     """Which rows are told right wherever ten steps from a random point of the ball lead; written apart from the library."""
     start = torch.randn(x.shape, generator=draw)
     delta = ATTACK * start / start.norm(dim=1, keepdim=True).clamp(min=1e-12)
-    right = model(x).argmax(-1) == y
+    right: Tensor = model(x).argmax(-1) == y
     for _ in range(ATTACK_STEPS):
         delta.requires_grad_()
         logits = model(x + delta)
