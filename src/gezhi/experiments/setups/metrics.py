@@ -77,7 +77,7 @@ class Pictures(Task):
         """REINFORCE: labels are drawn, each sample against the mean of the others."""
         log_p = self.forward(parameters, batch[0]).log_softmax(-1)
         drawn = torch.multinomial(log_p.detach().exp(), samples, replacement=True)
-        gain = leave_one_out((drawn.T == batch[1]).float())
+        gain = leave_one_out((batch[1] == drawn.T).float())
         return -(gain.T * log_p.gather(-1, drawn)).mean()
 
 

@@ -28,7 +28,7 @@ class Block(NamedTuple):
 
     def parts(self, rows: Tensor) -> Step:
         """Rows of numbers as tensors by name, the rows in front."""
-        split = rows.split([value.numel() for value in self.like.values()], -1)
+        split = torch.split(rows, [value.numel() for value in self.like.values()], -1)
         pairs = zip(self.like.items(), split, strict=True)
         return {name: part.unflatten(-1, value.shape or (1,)).reshape(*rows.shape[:-1], *value.shape)
                 for (name, value), part in pairs}  # fmt: skip
