@@ -12,28 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gezhi.experiments.setups.orthant import orthant_by_sampling
 from gezhi.losses import ExactLoss, expected_accuracy
 
 torch.set_num_threads(1)
 ROWS, CLASSES, SAMPLES = (32, (10,), 16) if options.quick else (256, (10, 100), 16)
 AT_LEAST = 10.0  # times the speed of 16 samples, with as many nodes as err no more
-
-
-def orthant_by_sampling(logits: Tensor, labels: Tensor, samples: int = SAMPLES) -> Tensor:
-    """Genz's separation of variables for P(d > 0), d ~ N(m, I + 11ᵀ), as the paper computes it."""
-    rows, classes = logits.shape
-    own = F.one_hot(labels, classes).bool()
-    m = (logits[own][:, None] - logits[~own].view(rows, -1))[:, None]
-    root = torch.linalg.cholesky(torch.eye(classes - 1, dtype=m.dtype) + 1)
-    uniform = torch.rand(rows, samples, classes - 1, dtype=m.dtype, generator=torch.Generator().manual_seed(0))
-    product, drawn = torch.ones(rows, samples, dtype=m.dtype), []
-    for k in range(classes - 1):
-        shift = sum((root[k, j] * z for j, z in enumerate(drawn)), torch.zeros_like(product))
-        below = torch.special.ndtr(-(m[..., k] + shift) / root[k, k])
-        product = product * (1 - below)
-        level = below + uniform[..., k] * (1 - below)
-        drawn.append(torch.special.ndtri(level.clamp(1e-6, 1 - 1e-6)))
-    return product.mean(1)
 
 
 def error(found: Tensor, exact: Tensor) -> float:

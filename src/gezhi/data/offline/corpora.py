@@ -76,17 +76,17 @@ def insuranceqa_pairs(name: str, answers: Path, *paths: Path) -> Pairs:
     return Pairs(tuple(found), tuple(found.values()), np.ones(len(found)), name)
 
 
-def reuters(name: str, train: Path, test: Path, *, split: Split) -> LabelledTexts:
-    """Reuters news, lower case, letters only."""
+def orange_split(name: str, train: Path, test: Path, *, split: Split) -> LabelledTexts:
+    """Reuters news or messages of Usenet, lower case, letters only."""
     held_out = orange_table(test)
     return labelled(name, held_out) if split == "test" else labelled(name, orange_table(train), held_out)
 
 
 def orange_table(path: Path) -> list[Row]:
-    """(text, category) of a file in Orange's form: three header lines, then category, tab, text."""
+    """(text, category) of a file in Orange's form: three header lines, then category, tab, text; neither is empty."""
     with path.open(encoding="utf-8", newline="") as file:
         rows = [(cells[1], cells[0]) for cells in csv.reader(file, delimiter="\t") if len(cells) == 2]
-    return rows[3:]
+    return [(text, category) for text, category in rows[3:] if text and category]
 
 
 def bbc_news(name: str, folder: Path) -> LabelledTexts:

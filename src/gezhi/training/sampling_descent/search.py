@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from numbers import Integral, Real
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from gezhi._checks import check_choice, check_integer, check_number, invalid
 from gezhi.training.contrastive_cache import chunks, guards
-from gezhi.training.sampling_descent.proposals import FullNoise, Step, SubspaceNoise, plan
+from gezhi.training.sampling_descent.proposals import Block, FullNoise, Step, SubspaceNoise, flat, plan
 from gezhi.training.sampling_descent.weights import log_mixture, snis_weights
 
 Function = Callable[[Any, Any], Any]
@@ -149,9 +149,8 @@ class GuidedParameterSearch:
         drawn = plan(self.candidates, round(self.mix * self.candidates), self.antithetic, self.generator)
         proposal = self._proposal(guide)
         steps: list[Callable[[], Step]] = [partial(proposal.step, candidate) for candidate in drawn]
-        if self.evaluate == "vmap":  # all of them are held anyway
-            steps = [partial(dict, step()) for step in steps]
-        now, *losses = self._measure(steps, batch)
+        blocks = proposal.blocks(drawn) if self.evaluate == "vmap" else None
+        now, *losses = self._measure(steps, batch) if blocks is None else self._together(blocks, batch)
         log_proposal = None
         if self.correction != "none":
             pairs = torch.tensor([proposal.distances(candidate) for candidate in drawn], dtype=torch.float64)
@@ -160,7 +159,12 @@ class GuidedParameterSearch:
         cosine = math.nan
         if ess > 0:
             counted = [(w, step) for w, step in zip(weights.tolist(), steps, strict=True) if w > 0]
-            cosine = self._add(_mean_step((w, step()) for w, step in counted), gradient)
+            if blocks is None:
+                cosine = self._add(_mean_step((w, step()) for w, step in counted), gradient)
+            else:
+                cosine = self._add_rows(
+                    [(block.like, weights.to(block.rows) @ block.rows) for block in blocks], gradient
+                )
         else:
             text = f"None of the {len(losses)} candidates has a finite task loss: nothing was added."
             warnings.warn(f"{text} Lower sigma or eta.", NoValidCandidateWarning, stacklevel=2)
@@ -187,7 +191,7 @@ class GuidedParameterSearch:
             found_by = torch.autograd.grad(loss, list(moving.values()), allow_unused=True)
         pairs = zip(moving.items(), found_by, strict=True)
         gradient = {name: torch.zeros_like(p) if g is None else g.to_dense() for (name, p), g in pairs}
-        size = math.hypot(*(float(torch.linalg.vector_norm(g.double())) for g in gradient.values()))
+        size = _size_of(gradient)
         if not math.isfinite(size):
             fix = "Nothing was added; look at the batch and the step size."
             raise invalid("surrogate", "have a finite gradient", size, fix, kind=FloatingPointError)
@@ -205,14 +209,7 @@ class GuidedParameterSearch:
 
     def _measure(self, steps: list[Callable[[], Step]], batch: Any) -> list[float]:
         """Task losses at the parameters and after each step, on the same random numbers."""
-        like = self._moving()
-        fixed = {name: p.detach() for name, p in self.parameters.items()}
-        if self.evaluate == "vmap":
-            drawn = [step() for step in steps]
-            stacked = {n: torch.stack([p, *((p + d[n]).to(p.dtype) for d in drawn)]) for n, p in like.items()}
-            with torch.no_grad():
-                together = torch.func.vmap(lambda moved: self.task_loss(fixed | moved, batch), randomness="same")
-                return [_number(value) for value in together(stacked)]
+        like, fixed = self._moving(), {name: p.detach() for name, p in self.parameters.items()}
         random = guards.RandomStates({p.device for p in fixed.values()} | {t.device for t in chunks.tensors(batch)})
         before, found = random.save(), []
         with torch.no_grad():
@@ -221,6 +218,17 @@ class GuidedParameterSearch:
                 moved = {name: (like[name] + d).to(like[name].dtype) for name, d in step().items()}
                 found.append(_number(self.task_loss(fixed | moved, batch)))
         return found
+
+    def _together(self, blocks: list[Block], batch: Any) -> list[float]:
+        """As `_measure`, all in one call."""
+        fixed = {name: p.detach() for name, p in self.parameters.items()}
+        stacked = {name: part for block in blocks for name, part in block.moved().items()}
+        with torch.no_grad():
+            together = torch.func.vmap(lambda moved: self.task_loss(fixed | moved, batch), randomness="same")
+            found: Tensor = together(stacked)
+        _number(found[0])
+        losses: list[float] = found.flatten().double().tolist()
+        return losses
 
     def _log_target(self, losses: list[float]) -> Tensor:
         """-l/α above the best loss; -inf where it is not finite."""
@@ -238,9 +246,25 @@ class GuidedParameterSearch:
             self.backward(torch.stack([chunks.widened(term).to(terms[0].device) for term in terms]).sum())
         if gradient is None:
             return math.nan
-        inner = sum(float((update[name].double() * g.double()).sum()) for name, g in gradient.items())
-        sizes = [math.hypot(*(float(t.double().norm()) for t in step.values())) for step in (update, gradient)]
-        return -inner / (sizes[0] * sizes[1]) if min(sizes) > 0 else math.nan
+        pairs = ((update[name].flatten().to(g), g.flatten()) for name, g in gradient.items())
+        return _cosine(pairs)
+
+    def _add_rows(self, means: list[tuple[Step, Tensor]], gradient: Step | None) -> float:
+        """The same, where all numbers of a device stand in one row: a few operations for all tensors."""
+        with torch.enable_grad():
+            rows = [torch.cat([self.parameters[n].flatten().to(mean) for n in like]) for like, mean in means]
+            terms = [row @ -mean for row, (_, mean) in zip(rows, means, strict=True)]
+            self.backward(torch.stack([term.to(terms[0].device) for term in terms]).sum())
+        if gradient is None:
+            return math.nan
+        return _cosine((mean, flat({n: gradient[n] for n in like}, mean.dtype)) for like, mean in means)
+
+
+def _cosine(pairs: Iterable[tuple[Tensor, Tensor]]) -> float:
+    """Of Δ* with -∇l̃, from the parts of both."""
+    parts = [torch.stack([a @ b, a @ a, b @ b]).double().cpu() for a, b in pairs]
+    inner, *squares = torch.stack(parts).sum(0).tolist()
+    return -inner / math.sqrt(math.prod(squares)) if min(squares) > 0 else math.nan
 
 
 def _mean_step(weighted: Iterator[tuple[float, Step]]) -> Step:
@@ -250,6 +274,12 @@ def _mean_step(weighted: Iterator[tuple[float, Step]]) -> Step:
         for name, delta in step.items():
             total[name] = total[name].add_(delta, alpha=weight) if name in total else delta * weight
     return total
+
+
+def _size_of(step: Step) -> float:
+    """The norm of all tensors together."""
+    sizes = [torch.linalg.vector_norm(part, dtype=torch.float64).cpu() for part in step.values()]
+    return float(torch.linalg.vector_norm(torch.stack(sizes)))
 
 
 def _number(value: Any) -> float:
