@@ -17,6 +17,8 @@ from gezhi._checks import check_integer, invalid
 from gezhi.data import Images, read
 from gezhi.experiments.setups.views import digits
 
+SIDE = 14  # pixels of pictures that are pooled as rows
+
 
 @lru_cache(maxsize=2)
 def pictures(name: str, side: int | None = None, padded: int | None = None) -> Tensor:
@@ -45,7 +47,7 @@ def prepared(data: Images, side: int | None = None, padded: int | None = None) -
     return x.contiguous()
 
 
-def pooled(data: Images, rows: NDArray[np.int64], side: int = 14) -> Tensor:
+def pooled(data: Images, rows: NDArray[np.int64], side: int = SIDE) -> Tensor:
     """Some pictures, averaged down to this side, as rows of numbers from 0 to 1."""
     some = Images(np.asarray(data.images)[rows], None, (), data.name)
     return (prepared(some, side).flatten(1) + 1) / 2

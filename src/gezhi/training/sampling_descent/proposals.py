@@ -30,8 +30,7 @@ class Block(NamedTuple):
         """Rows of numbers as tensors by name, the rows in front."""
         split = torch.split(rows, [value.numel() for value in self.like.values()], -1)
         pairs = zip(self.like.items(), split, strict=True)
-        return {name: part.unflatten(-1, value.shape or (1,)).reshape(*rows.shape[:-1], *value.shape)
-                for (name, value), part in pairs}  # fmt: skip
+        return {name: part.reshape(*rows.shape[:-1], *value.shape) for (name, value), part in pairs}
 
     def moved(self) -> Step:
         """The parameters themselves, and after each candidate's step."""
