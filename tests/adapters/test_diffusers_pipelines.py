@@ -207,6 +207,16 @@ def test_a_head_is_trained_switched_on_and_saved(pipe, images, tmp_path, kind, p
     assert np.isfinite(drawn(pipe.to(torch.bfloat16))).all()
 
 
+@pytest.mark.parametrize("name", ["DiffusionPipeline", "logging", "no_such_model", None])
+def test_a_folder_cannot_name_anything_but_a_model(pipe, images, tmp_path, name):
+    made = adapter.add_variance_head(pipe, images, 1, batch_size=4, generator=seeded())
+    made.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "network_class": name}))
+    with pytest.raises(ValueError, match=r"config.json must name a model of diffusers as network_class"):
+        adapter.UNetWithVariance.from_pretrained(tmp_path)
+
+
 def test_a_head_that_starts_at_the_direct_estimate_takes_its_steps(pipe, images):
     pipe.scheduler = diffusers.DDPMScheduler(num_train_timesteps=50)
     stats = adapter.measure_variance(pipe, images, timesteps=range(50), num_samples=30)
