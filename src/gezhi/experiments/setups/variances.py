@@ -31,7 +31,7 @@ from gezhi.diffusion.extended_analytic_dpm.head import Head
 from gezhi.diffusion.sampler import Variance, fixed_large
 from gezhi.diffusion.schedule import StepCoefficients
 from gezhi.diffusion.timesteps import chain, timestep_subsequence
-from gezhi.experiments.setups.diffusion import BEDS, SCHEDULE, Bed, trained
+from gezhi.experiments.setups.diffusion import BEDS, SCHEDULE, trained
 from gezhi.experiments.setups.pictures import dequantised
 from gezhi.experiments.setups.store import kept
 from gezhi.experiments.setups.tables import Rows
@@ -78,13 +78,13 @@ def divided(seed: int, size: Size) -> Pictures:
 # ---- the network and its variances ----------------------------------------------------------------------------------
 
 
-def bed_of(steps: int) -> Bed:
-    """The network of the digits as the articles have it, which predicts the noise."""
-    return replace(BEDS["digits"], steps=steps, levels=0, prediction="epsilon")
+BED = replace(BEDS["digits"], levels=0, prediction="epsilon")  # as the articles have it: it predicts the noise
 
 
 def trunk(kind: str, pictures: Pictures, seed: int, size: Size) -> Denoiser:
-    return trained(bed_of(size.long if kind == "long" else size.short), pictures.train, seed)
+    """The network, averaged over about the last tenth of its updates."""
+    bed = replace(BED, steps=size.long) if kind == "long" else replace(BED, steps=size.short, decay=0.985)
+    return trained(bed, pictures.train, seed)
 
 
 def head_of(model: Denoiser, name: str, x: Tensor, seed: int, size: Size, stats: VarianceStats) -> Head:
