@@ -76,11 +76,10 @@ class UNetWithVariance(ModelMixin, ConfigMixin):
         if not (path / HEAD_NAME).exists():
             raise invalid("folder", f"hold {HEAD_NAME}, as save_pretrained writes it", str(path))
         config = cls.load_config(path)
-        kind = getattr(require("diffusers", EXTRA), str(config.get("network_class")), None)
+        name = config.get("network_class")
+        kind: Any = getattr(require("diffusers", EXTRA), str(name), None)
         if not (isinstance(kind, type) and issubclass(kind, ModelMixin)):
-            raise invalid(
-                "config.json", "name a model of diffusers as network_class", repr(config.get("network_class"))
-            )
+            raise invalid("config.json", "name a model of diffusers as network_class", repr(name))
         unet = kind.from_pretrained(path / INNER, **kwargs)
         state = load_file(path / HEAD_NAME)
         head = new_head(config["head_settings"], _of_scale(state["scale"]) if "scale" in state else None)
