@@ -78,7 +78,8 @@ class UNetWithVariance(ModelMixin, ConfigMixin):
         config = cls.load_config(path)
         name = config.get("network_class")
         kind: Any = getattr(require("diffusers", EXTRA), str(name), None)
-        if not (isinstance(kind, type) and issubclass(kind, ModelMixin)):
+        is_model = isinstance(kind, type) and issubclass(kind, ModelMixin)
+        if not is_model:
             raise invalid("config.json", "name a model of diffusers as network_class", repr(name))
         unet = kind.from_pretrained(path / INNER, **kwargs)
         state = load_file(path / HEAD_NAME)
