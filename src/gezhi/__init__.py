@@ -15,6 +15,7 @@ __all__ = [
     "graph",
     "losses",
     "nn",
+    "text",
     "theory",
     "training",
 ]
