@@ -96,8 +96,7 @@ def numbered(texts: Iterable[Any], letters: Alphabet) -> Iterator[Codes]:
         texts: strings, and open text files, which are read in pieces, each as one text.
     Errors: TypeError and ValueError naming the text, by its place, and the character in it.
     """
-    if isinstance(texts, str | bytes) or not isinstance(texts, Iterable):
-        raise invalid("texts", "be an iterable of texts", type(texts).__name__, "Pass [text].", kind=TypeError)
+    check_several(texts)
     waiting, first, size = list[str](), 0, 0  # short texts are numbered together
     for place, text in enumerate(texts):
         if isinstance(text, str) and len(text) < PIECE:
@@ -110,6 +109,12 @@ def numbered(texts: Iterable[Any], letters: Alphabet) -> Iterator[Codes]:
             yield from apart(text, place, letters)
         waiting, first, size = [], place + 1, 0
     yield together(waiting, first, letters)
+
+
+def check_several(texts: Any) -> None:
+    """Raise TypeError for one text, or for what is none."""
+    if isinstance(texts, str | bytes) or not isinstance(texts, Iterable):
+        raise invalid("texts", "be an iterable of texts", type(texts).__name__, "Pass [text].", kind=TypeError)
 
 
 def together(texts: list[str], first: int, letters: Alphabet) -> Codes:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from gezhi._checks import invalid, require
-from gezhi.text.word_discovery.characters import Alphabet, Codes, numbered
+from gezhi.text.word_discovery.characters import Alphabet, Codes, check_several, numbered, parts
 from gezhi.text.word_discovery.counting import (
     Found,
     Settings,
@@ -92,8 +92,9 @@ def session() -> Any:
 def as_frame(texts: Any) -> Any:
     """A DataFrame as it is; other texts as one."""
     if not hasattr(texts, "mapInArrow"):
-        whole = ((text if isinstance(text, str) else text.read(),) for text in texts)
-        return session().createDataFrame(list(whole), "text string")
+        check_several(texts)
+        rows = [("".join(parts(text, place)),) for place, text in enumerate(texts)]
+        return session().createDataFrame(rows, "text string")
     if len(texts.columns) != 1:
         raise invalid("texts", "have one column", texts.columns, 'Pass frame.select("text").')
     return texts
