@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gezhi._numerics import real_array, spherical_entropy_shift
+from gezhi._numerics import exact_transport, real_array, spherical_entropy_shift
 
 
 def reference_shift(dim, scale):
@@ -148,3 +148,44 @@ def test_real_array_checks_both_extremes():
     np.testing.assert_array_equal(real_array("p", [1, 2], at_least=1, at_most=2), [1.0, 2.0])
     with pytest.raises(ValueError, match="p must lie strictly between 0 and 1: got 1"):
         real_array("p", [0.5, 1], above=0, below=1)
+
+
+# ---- exact transport ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("solver", ["assignment", "pot", "highs", "auto"])
+def test_solvers_of_transport_agree(solver):
+    cost = np.random.default_rng(0).random((6, 6))
+    value, plan = exact_transport(cost, solver=solver)
+    assert value == pytest.approx(exact_transport(cost, solver="highs")[0], abs=1e-9)
+    np.testing.assert_allclose([plan.sum(0), plan.sum(1)], 1 / 6, atol=1e-9)
+
+
+@pytest.mark.parametrize("solver", ["pot", "highs"])
+def test_transport_moves_given_masses(solver):
+    draw = np.random.default_rng(1)
+    cost, a, b = draw.random((3, 5)), draw.dirichlet(np.ones(3)), draw.dirichlet(np.ones(5))
+    value, plan = exact_transport(cost, a, b, solver=solver)
+    np.testing.assert_allclose(plan.sum(1), a, atol=1e-9)
+    np.testing.assert_allclose(plan.sum(0), b, atol=1e-9)
+    assert value == pytest.approx(exact_transport(cost, a, b)[0], abs=1e-9)
+
+
+def test_transport_does_without_pot(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    assert exact_transport([[0.0, 2.0, 1.0]])[0] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (([1.0],), "cost must be a matrix"),
+        (([[np.inf]],), "cost must be finite: got inf in row 0, column 0"),
+        (([[1.0]], [2.0]), "a must sum to 1 within 1e-6"),
+        (([[1.0, 2.0]], None, None, "assignment"), "solver must be another one"),
+        (([[1.0]], None, None, "fast"), "solver must be one of"),
+    ],
+)
+def test_bad_transport_is_named(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        exact_transport(*arguments[:3], **({"solver": arguments[3]} if len(arguments) > 3 else {}))

@@ -12,6 +12,7 @@ __all__ = [
     "classification",
     "data",
     "diffusion",
+    "gan",
     "graph",
     "losses",
     "nn",

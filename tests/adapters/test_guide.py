@@ -72,3 +72,30 @@ def test_the_lines_on_the_page_run_one_after_the_other(page):
     assert names["out"].shape == (2, 16)
     layers = [names[name].model.layers[1].self_attn for name in ("model", "again")]
     assert all((layer.gezhi_urpe.table == 1).all() for layer in layers)
+
+
+@pytest.mark.parametrize("page", ["games.md", "games.zh.md"])
+def test_the_lines_on_games_run_and_say_what_the_page_says(page, capsys):
+    blocks = re.findall(r"```python\n(.*?)```", (GUIDE / page).read_text("utf-8"), re.S)
+    assert len(blocks) == 4
+    names: dict[str, object] = {}
+    exec("\n".join(blocks), names)
+    said = [line.split()[0].rstrip(";") for line in capsys.readouterr().out.splitlines()]
+    assert said[:4] == ["marginal", "contracts", "expands", "contracts"]
+    assert said[4] in {"contracts", "expands", "marginal"}
+    assert np.linalg.norm(names["flow"].states[-1]) < 0.01
+
+
+def test_the_guide_to_games_draws_what_it_says(monkeypatch, tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    spec = importlib.util.spec_from_file_location("games", GUIDE / "games.py")
+    guide = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(guide)
+    monkeypatch.setattr(sys, "argv", ["games.py", "--out", str(tmp_path / "games.png")])
+    guide.main()
+    left = {line[:22].strip(): float(line.split()[-1]) for line in capsys.readouterr().out.splitlines()}
+    assert left["no penalty"] > 1
+    assert left["one-centred penalty"] > 1
+    assert left["zero-centred penalty"] < 0.01
+    assert left["L2 on the critic"] < 0.01
+    assert (tmp_path / "games.png").read_bytes().startswith(b"\x89PNG")

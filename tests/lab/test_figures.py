@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import base64
 import math
 import re
 from collections.abc import Iterator
+from io import BytesIO
+from types import SimpleNamespace
 from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
 from lab import records
+from PIL import Image
 
 from gezhi.lab.claims import at, better, lower, ratio, same
-from gezhi.lab.figures import Dots, Figure, Lines, Profile
+from gezhi.lab.figures import Dots, Figure, Grid, Lines, Profile
 from gezhi.lab.record import Words
 from gezhi.lab.report.drawing import Axis, Canvas, linear_ticks, log_ticks, wrapped
+from gezhi.lab.report.drawing_grid import laid_out, png
 from gezhi.lab.report.drawing_lines import BINS, BOTTOM, envelope, spread
-from gezhi.lab.report.estimates import summary
+from gezhi.lab.report.estimates import metrics, summary
 from gezhi.lab.report.figure_data import Run, Series, places
-from gezhi.lab.report.figure_plots import dot_plot, lines_chart, plots, profile_chart
-from gezhi.lab.report.figures import figures_of
+from gezhi.lab.report.figure_plots import dot_plot, lines_chart, picture_grid, plots, profile_chart
+from gezhi.lab.report.figures import figures_of, reading
 from gezhi.lab.report.rows import pairs_of
-from gezhi.lab.results import drawn
+from gezhi.lab.results import drawn, levels_of
 from gezhi.lab.stats import over_items, over_seeds
 from gezhi.lab.verdicts import record_of
 
@@ -249,6 +254,59 @@ def test_thinning_a_profile_keeps_its_peaks_and_its_gaps():
     assert min(y for run in runs for _, y in run) == 0
 
 
+PICTURES = Grid("pictures", picture=(2, 3))
+
+
+def pictures(**of):
+    """Two seeds of two arms, with pictures of 2 by 3 pixels; the later seed has none, as a record keeps it."""
+    found = {arm: {"m": [1.0, 2.0], "pictures": [levels, []]} for arm, levels in of.items()}
+    return records.measured("toy", records.studied("s", {"toy": found}, {}, figures=[drawn(PICTURES)]))
+
+
+def test_pictures_are_those_of_the_first_seed_and_whole():
+    levels = [0, 51, 255, 300, -4, 12.4] * 2
+    (strip,) = picture_grid(run_of(pictures(old=levels, new=levels[:-1]), "s", PICTURES), "toy").strips
+    assert strip.name.en == "old"
+    assert strip.tiles.tolist() == [[[0, 51, 255], [255, 0, 12]]] * 2
+
+
+def test_pictures_are_laid_out_in_equal_rows_a_pixel_apart():
+    tiles = np.arange(30, dtype=np.uint8)[:, None, None].repeat(2, 1).repeat(3, 2)
+    found = laid_out(tiles)
+    assert found.shape == (3 * 3 - 1, 10 * 4 - 1)
+    assert found[::3, ::4].ravel().tolist() == list(range(30))
+    assert (found[2] == 255).all()
+    assert (found[:, 3] == 255).all()
+    assert laid_out(tiles[:1]).shape == (2, 3)
+    assert laid_out(tiles[:15]).shape == (2 * 3 - 1, 8 * 4 - 1)
+    assert (laid_out(tiles[:15])[3:, 28:] == 255).all()  # a free place
+
+
+def test_pictures_are_no_level_and_are_drawn_as_they_are():
+    measured = pictures(old=[0, 51, 255, 7, 8, 9], new=[1, 2, 3, 4, 5, 6])
+    assert metrics(measured.studies[0]) == ["m"]
+    run = run_of(measured, "s", PICTURES)
+    ((title, plot),) = plots(run)
+    assert title.en == "pictures"
+    assert [words.zh for words in plot.spoken()] == ["旧法，1\u00a0幅图像", "新法，1\u00a0幅图像"]
+    svg = ET.fromstring(plot.draw(([], []), "a b"))
+    shown = [e for e in svg.iter() if e.tag == "image"]
+    content = base64.b64decode(shown[1].get("href").removeprefix("data:image/png;base64,"))
+    assert np.asarray(Image.open(BytesIO(content))).tolist() == [[1, 2, 3], [4, 5, 6]]
+    assert content == png(np.array([[1, 2, 3], [4, 5, 6]], dtype=np.uint8))
+    width, height = map(float, svg.get("viewBox").split()[2:])
+    assert width == 380
+    ends = [float(shown[1].get(a)) + float(shown[1].get(b)) for a, b in (("x", "width"), ("y", "height"))]
+    assert (ends[0], ends[1]) <= (width, height)
+    assert reading(run, [(YOURS, YOURS, plot)]).en == "Of the first seed."
+
+
+def test_a_record_keeps_the_pictures_of_the_first_seed_alone():
+    study = SimpleNamespace(figures=(PICTURES,), arms={"a": None})
+    cells = {("c", "a", seed): {"metrics": {"m": seed, "pictures": [0.0] * 100}} for seed in (1, 2)}
+    assert levels_of(study, cells, ["c"], [1, 2]) == {"c": {"a": {"m": [1, 2], "pictures": [[0.0] * 100, []]}}}
+
+
 @pytest.mark.parametrize(
     "spec",
     [
@@ -257,6 +315,8 @@ def test_thinning_a_profile_keeps_its_peaks_and_its_gaps():
         Dots("absent"),
         Profile("accuracy", x="x"),
         Lines("absent"),
+        Grid("accuracy"),
+        Grid("absent"),
     ],
 )
 def test_what_was_not_measured_leaves_no_plot(spec):

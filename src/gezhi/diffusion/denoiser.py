@@ -14,7 +14,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from gezhi._checks import check_choice, invalid
-from gezhi.diffusion.schedule import NoiseSchedule, Time
+from gezhi.diffusion.levels import Time
+from gezhi.diffusion.schedule import NoiseSchedule
 
 PredictionType = Literal["epsilon", "sample", "v_prediction", "score"]
 Level = float | Tensor

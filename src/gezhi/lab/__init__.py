@@ -6,13 +6,14 @@ require("pydantic", "lab")
 
 from gezhi.lab.claims import at, better, exponent, inside, lower, ratio, same  # noqa: E402
 from gezhi.lab.clock import best_of  # noqa: E402
-from gezhi.lab.figures import Dots, Lines, Profile  # noqa: E402
+from gezhi.lab.figures import Dots, Grid, Lines, Profile  # noqa: E402
 from gezhi.lab.study import YOUR_DATA, Experiment, Study, every, itself, two_thirds  # noqa: E402
 
 __all__ = [
     "YOUR_DATA",
     "Dots",
     "Experiment",
+    "Grid",
     "Lines",
     "Profile",
     "Study",

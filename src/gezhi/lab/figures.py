@@ -52,3 +52,15 @@ class Profile(Figure):
     x: str = ""
     log: tuple[bool, bool] = (False, False)
     kind: ClassVar[str] = "profile"
+
+
+@dataclass(frozen=True)
+class Grid(Figure):
+    """Grey pictures of the first seed, one row an arm: a metric with the levels 0 to 255 of all their pixels.
+
+    Args:
+        picture: height and width of one, in pixels.
+    """
+
+    picture: tuple[int, int] = (1, 1)
+    kind: ClassVar[str] = "grid"

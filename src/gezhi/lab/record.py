@@ -206,7 +206,7 @@ class Compute(Model):
 class Drawn(Model):
     """A figure as the experiment asked for it."""
 
-    kind: Literal["dots", "lines", "profile"]
+    kind: Literal["dots", "lines", "profile", "grid"]
     metric: str
     claims: list[str] = []
     arms: list[str] | None = None
@@ -214,6 +214,7 @@ class Drawn(Model):
     than: str | None = None
     log: Annotated[bool | tuple[bool, bool], BeforeValidator(_pair)] = False
     x: str = ""
+    picture: Annotated[tuple[int, int], BeforeValidator(_pair)] = (1, 1)
 
 
 class MeasuredStudy(Model):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
@@ -128,16 +128,21 @@ def places(study: Study, cases: Sequence[str]) -> dict[str, float | None]:
 
 def levels_of(study: Study, cells: Cells, cases: Sequence[str], seeds: Sequence[int]) -> Levels:
     """Each metric's level per seed, of the cases that are complete."""
+    pictures = {figure.metric for figure in study.figures if figure.kind == "grid"}
     whole = [c for c in cases if seeds and all((c, arm, seed) in cells for arm in study.arms for seed in seeds)]
     return {
-        case: {arm: _series([cells[case, arm, seed]["metrics"] for seed in seeds]) for arm in study.arms}
+        case: {arm: _series([cells[case, arm, seed]["metrics"] for seed in seeds], pictures) for arm in study.arms}
         for case in whole
     }
 
 
-def _series(metrics: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+def _series(metrics: Sequence[Mapping[str, Any]], pictures: Container[str]) -> dict[str, list[Any]]:
+    """One level a seed; pictures of the first seed alone, since no more are shown."""
     common = [name for name in metrics[0] if all(name in cell for cell in metrics)]
-    return {name: [_rounded(cell[name]) for cell in metrics] for name in common}
+    return {
+        name: [[] if number and name in pictures else _rounded(cell[name]) for number, cell in enumerate(metrics)]
+        for name in common
+    }
 
 
 def _rounded(level: Any) -> Any:

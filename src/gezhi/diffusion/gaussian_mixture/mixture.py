@@ -12,7 +12,8 @@ from torch import Tensor
 
 from gezhi._checks import check_choice, check_number, invalid
 from gezhi.diffusion.denoiser import Prediction
-from gezhi.diffusion.schedule import NoiseSchedule, Time
+from gezhi.diffusion.levels import Time
+from gezhi.diffusion.schedule import NoiseSchedule
 
 
 class GaussianMixture:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import math
 import re
 from collections.abc import Iterable, Sequence
@@ -129,6 +130,12 @@ class Canvas:
         data = "".join(dict.fromkeys(f"M{px(x)} {px(y)}h0" for x, y in points))
         if data:
             self.path(data, name)
+
+    def image(self, at: Point, size: Point, png: bytes) -> None:
+        """A picture whose pixels stay sharp."""
+        place = f'x="{px(at[0])}" y="{px(at[1])}" width="{px(size[0])}" height="{px(size[1])}"'
+        content = base64.b64encode(png).decode()
+        self.parts.append(f'<image class="pixels" {place} href="data:image/png;base64,{content}"/>')
 
     def circle(self, at: Point, name: str, radius: float = 3.4) -> None:
         self.parts.append(f'<circle class="{name}" cx="{px(at[0])}" cy="{px(at[1])}" r="{radius:g}"/>')

@@ -38,8 +38,8 @@ class Summary:
 
 
 def profiles(study: MeasuredStudy) -> set[str]:
-    """Metrics that are curves and not levels."""
-    return {name for figure in study.figures if figure.kind == "profile" for name in (figure.metric, figure.x)}
+    """Metrics that are curves or pictures and not levels."""
+    return {name for f in study.figures if f.kind in ("profile", "grid") for name in (f.metric, f.x)}
 
 
 def metrics(study: MeasuredStudy) -> list[str]:

@@ -6,11 +6,13 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Protocol
 
+import numpy as np
 from markupsafe import Markup
 
 from gezhi.lab.record import Words
 from gezhi.lab.report.drawing import tick_label
 from gezhi.lab.report.drawing_dots import DotPlot, Group, Row
+from gezhi.lab.report.drawing_grid import Pictures, Strip
 from gezhi.lab.report.drawing_lines import Band, Chart
 from gezhi.lab.report.estimates import Region
 from gezhi.lab.report.figure_data import NUMBER, Extents, Run, Series, open_ends, places
@@ -40,6 +42,10 @@ def plots(run: Run) -> Iterator[tuple[Words, Plot]]:
             if (chart := profile_chart(run, case)).series:
                 name = run.method.named(case) if len(run.cases) > 1 else text("")
                 yield joined([name, against(run.quantity(), chart.title)]), chart
+    elif run.spec.kind == "grid":
+        for case in run.cases:
+            if (pictures := picture_grid(run, case)).strips:
+                yield run.method.named(case) if len(run.cases) > 1 else run.quantity(), pictures
 
 
 def against(up: Words, along: Words) -> Words:
@@ -100,6 +106,18 @@ def profile_chart(run: Run, case: str) -> Chart:
     signed = any(v < 0 for s in series for v in s.curve)
     bands = [Band(everywhere=region) for region in _profile_regions(run, case, signed=signed)]
     return Chart(series, bands, axes(run), run.method.named(run.spec.x))
+
+
+def picture_grid(run: Run, case: str) -> Pictures:
+    """The first seed's pictures of each arm; arms whose levels do not make whole pictures are left out."""
+    height, width = run.spec.picture
+    strips = []
+    for arm in run.arms:
+        levels = next(iter(run.study.levels[case].get(arm, {}).get(run.spec.metric, [])), None)
+        if isinstance(levels, list) and levels and len(levels) % (height * width) == 0:
+            tiles = np.nan_to_num(np.array(levels, dtype=float)).reshape(-1, height, width)
+            strips.append(Strip(run.method.named(arm), tiles.clip(0, 255).round().astype(np.uint8)))
+    return Pictures(strips)
 
 
 def _profile_regions(run: Run, case: str, *, signed: bool) -> dict[Region, None]:

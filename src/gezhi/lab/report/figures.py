@@ -125,8 +125,9 @@ def reading(run: Run, drawn: Sequence[Drawing]) -> Words:
     base = run.method.named(run.baseline)
     many = len(run.study.seeds) > 1
     parts = [
-        (run.baseline, text(f"Dashed: {base.en}.", f"虚线：{base.zh}。")),
-        (many and run.spec.kind != "profile",
+        (run.baseline and run.spec.kind != "grid", text(f"Dashed: {base.en}.", f"虚线：{base.zh}。")),
+        (many and run.spec.kind == "grid", text("Of the first seed.", "取自首个种子。")),
+        (many and run.spec.kind in ("dots", "lines"),
          text(f"Each dot is one {one.en}; mean and 95\u00a0% interval.", f"每点为一{one.zh}；均值与 95\u00a0% 区间。")),
         (many and run.spec.kind == "profile", text("Mean over the seeds.", "各种子的均值。")),
         (any(plot.shaded for *_, plot in drawn), text("Shaded: what the claim allows.", "阴影：论断允许的范围。")),

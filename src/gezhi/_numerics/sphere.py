@@ -1,4 +1,4 @@
-"""Numerical ground that several wings stand on: checked arrays, and the log-partition function of the sphere."""
+"""Checked arrays, and the log-partition function of the sphere."""
 
 from __future__ import annotations
 

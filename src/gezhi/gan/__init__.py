@@ -1,0 +1,32 @@
+"""Divergences as vector fields: games that train, and that tell whether they can settle."""
+
+from gezhi.gan.divergences import QuadraticDivergence as QuadraticDivergence
+from gezhi.gan.divergences import hinge as hinge
+from gezhi.gan.divergences import least_squares as least_squares
+from gezhi.gan.divergences import non_saturating as non_saturating
+from gezhi.gan.divergences import saturating as saturating
+from gezhi.gan.divergences import wasserstein as wasserstein
+from gezhi.gan.game import Game as Game
+from gezhi.gan.game import unit_norm as unit_norm
+from gezhi.gan.gan_dynamics import Invariants as Invariants
+from gezhi.gan.gan_dynamics import StabilityReport as StabilityReport
+from gezhi.gan.gan_dynamics import dirac_field as dirac_field
+from gezhi.gan.gan_dynamics import dirac_gan as dirac_gan
+from gezhi.gan.gan_dynamics import invariants as invariants
+from gezhi.gan.gan_dynamics import phase_portrait as phase_portrait
+from gezhi.gan.gan_dynamics import simulate as simulate
+from gezhi.gan.gan_dynamics import stability_report as stability_report
+from gezhi.gan.penalties import GradientPenalty as GradientPenalty
+from gezhi.gan.penalties import clip_weights as clip_weights
+from gezhi.gan.penalties import gradient_penalty as gradient_penalty
+from gezhi.gan.updates import EMA as EMA
+from gezhi.gan.updates import ExplodingGameWarning as ExplodingGameWarning
+from gezhi.gan.updates import GameTrainer as GameTrainer
+from gezhi.gan.wgan import CTransform as CTransform
+from gezhi.gan.wgan import KMedians as KMedians
+from gezhi.gan.wgan import c_transform as c_transform
+from gezhi.gan.wgan import geometric_median as geometric_median
+from gezhi.gan.wgan import pairwise_distances as pairwise_distances
+from gezhi.gan.wgan import soft_c_transform as soft_c_transform
+from gezhi.gan.wgan import transport_plan as transport_plan
+from gezhi.gan.wgan import wasserstein1 as wasserstein1
