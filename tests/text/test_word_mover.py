@@ -181,7 +181,8 @@ def test_the_three_forms_of_documents_agree():
     class Keyed:
         """What of gensim's KeyedVectors is used."""
 
-        key_to_index = dict(zip(names, range(len(names)), strict=True))
+        def __init__(self):
+            self.key_to_index = {name: i for i, name in enumerate(names)}
 
         def __getitem__(self, name):
             return vectors[self.key_to_index[name]]

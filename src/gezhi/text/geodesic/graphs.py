@@ -41,7 +41,7 @@ def joined(i: Ints, j: Ints, length: Array, n: int) -> Any:
 def components(graph: Any) -> tuple[int, Ints]:
     """How many there are, and the component of each row."""
     count, labels = csgraph.connected_components(graph, directed=False)
-    return int(count), labels
+    return int(count), labels.astype(np.int64)
 
 
 def joining_edges(rows: Array, labels: Ints, metric: Metric) -> tuple[Ints, Ints, Array]:
@@ -67,8 +67,9 @@ def joining_k(rows: Array, k: int, metric: Metric, graph: Graph) -> int | None:
     n, low = len(rows), k
 
     def connected(pairs: tuple[Ints, Ints, Array], k: int, of: int) -> bool:
-        i, j, length = (column.reshape(n, of)[:, :k].ravel() for column in pairs)
-        return components(symmetric(i, j, length, n, graph))[0] == 1
+        kept = np.flatnonzero(np.arange(n * of) % of < k)
+        i, j, length = pairs
+        return components(symmetric(i[kept], j[kept], length[kept], n, graph))[0] == 1
 
     while True:
         high = min(2 * low, n - 1)
@@ -90,11 +91,12 @@ def read_graph(X: Any, graph: Graph) -> Any:
     if not sparse.issparse(X):
         fix = "Use kneighbors_graph(..., mode='distance'), or another metric for rows."
         raise invalid("X", "be a sparse matrix of lengths where metric='precomputed'", type(X).__name__, fix)
-    if X.shape[0] != X.shape[1] or X.shape[0] < 2:
-        raise invalid("X", "be square, with two rows at least", f"shape {X.shape}")
-    matrix = sparse.coo_array(X)
+    matrix: Any = sparse.coo_array(X)  # type: ignore[call-overload]
+    n, m = matrix.shape
+    if n != m or n < 2:
+        raise invalid("X", "be square, with two rows at least", f"shape {(n, m)}")
     i, j, length = matrix.row.astype(np.int64), matrix.col.astype(np.int64), matrix.data.astype(np.float64)
     if not ((length >= 0) & (length < np.inf)).all():
         raise invalid("X", "have finite lengths of at least 0", length[~((length >= 0) & (length < np.inf))][0])
     apart = i != j
-    return symmetric(i[apart], j[apart], length[apart], X.shape[0], graph)
+    return symmetric(i[apart], j[apart], length[apart], n, graph)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -41,7 +42,7 @@ def lengths(x: Array, y: Array, metric: Metric) -> Array:
 def squared_of(length: float, metric: Metric) -> float:
     """The squared Euclidean length of prepared rows that are so far from each other."""
     if metric == "angular":
-        return 4 * np.sin(min(length, np.pi) / 2) ** 2
+        return 4 * math.sin(min(length, math.pi) / 2) ** 2
     return 2 * length if metric == "cosine" else length**2
 
 

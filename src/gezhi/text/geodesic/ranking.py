@@ -71,7 +71,7 @@ class GeodesicSummarizer(BaseEstimator):
 
     Example:
         >>> words = ["good food", "good food!", "friendly staff", "far away", "fine meals"]
-        >>> vectors = np.array([[1.0, 0.1], [1.0, 0.1], [0.8, 0.6], [0.0, 1.0], [1.0, 0.5]])
+        >>> vectors = np.array([[1.0, 0.1], [1.0, 0.12], [0.8, 0.6], [0.0, 1.0], [1.0, 0.5]])
         >>> model = GeodesicSummarizer(GeodesicDistance(1, connect="nearest"), max_similarity=0.99)
         >>> model.summarize(words, vectors, topic=[1.0, 0.0], budget=25).sentences
         ['good food', 'fine meals']

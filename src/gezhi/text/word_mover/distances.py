@@ -158,7 +158,8 @@ def _matching(x: Any, y: Any) -> list[Array]:
 def merged(points: Array, weights: Array) -> Bag:
     """Equal vectors as one, and none of weight 0."""
     distinct, place = np.unique(points[weights > 0], axis=0, return_inverse=True)
-    return Bag(distinct, np.bincount(place.reshape(-1), weights[weights > 0], len(distinct)))
+    summed = np.bincount(place.reshape(-1), weights[weights > 0], len(distinct))
+    return Bag(distinct, summed.astype(np.float64))
 
 
 def cost_matrix(x: Array, y: Array, cost: Cost) -> Array:

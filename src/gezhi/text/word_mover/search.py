@@ -119,7 +119,7 @@ class Collection:
         """Centroids (6), and one side of (4)."""
         squared = ((self.centroids - p @ costs.query) ** 2).sum(axis=1)
         centroid = np.sqrt(squared) if self.metric == "wmd" else squared / 2
-        return np.maximum(centroid, self._by_potentials(costs, p, np.zeros(len(p))))
+        return np.asarray(np.maximum(centroid, self._by_potentials(costs, p, np.zeros(len(p)))))
 
     def _by_potentials(self, costs: Costs, p: Array, u: Array) -> Array:
         """u·p + Σ_j q_j min_i(D_ij − u_i) of every document: at most its distance, whatever u is. (8)"""
