@@ -1,4 +1,4 @@
-"""Exact search for the nearest documents: all are bounded in matrix form, and solved only where that does not decide."""
+"""Exact search for the nearest documents: all are bounded in matrix form, few are solved."""
 
 from __future__ import annotations
 
