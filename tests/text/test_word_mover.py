@@ -26,6 +26,7 @@ from gezhi.text.word_mover import (
     relaxed_emd,
     rwmd,
     search,
+    sinkhorn,
     wcd,
     wrd_centroid_bound,
     wrd_gelbrich_bound,
@@ -43,6 +44,11 @@ SAMPLES = [
     Sample(emd, (np.array([0.5, 0.5]), np.array([0.25, 0.75]), np.array([[0.0, 1.0], [1.0, 0.0]])), **NO_GRADIENT),
     Sample(word_movers_distance, (X_A, Y_A), **NO_GRADIENT),
     Sample(word_rotators_distance, (X_A, Y_A), **NO_GRADIENT),
+    Sample(
+        sinkhorn,
+        (torch.tensor([0.5, 0.5]), torch.tensor([0.25, 0.75]), torch.tensor([[0.0, 1.0], [1.0, 0.5]])),
+        {"max_iter": 3},
+    ),
 ]
 
 
@@ -350,6 +356,66 @@ def test_counts_are_repetitions():
     twice = np.r_[X_A, X_A[1:2]]
     assert word_movers_distance(twice, Y_A) == word_movers_distance(X_A, Y_A, [1, 2, 1])
     assert word_rotators_distance(twice, Y_A) == word_rotators_distance(X_A, Y_A, [1, 2, 1])
+
+
+@given(st.integers(0, 10_000), st.integers(1, 6), st.integers(1, 6), st.integers(1, 30))
+def test_sinkhorn_is_an_upper_bound_after_any_number_of_rounds(seed, n, m, rounds):
+    rng = np.random.default_rng(seed)
+    p, q, cost = rng.dirichlet(np.ones(n)), rng.dirichlet(np.ones(m)), rng.random((n, m))
+    bound = sinkhorn(*map(torch.tensor, (p, q, cost)), max_iter=rounds)
+    assert emd(p, q, cost) - 1e-9 <= bound <= (np.outer(p, q) * cost).max() * n * m + 1e-9
+
+
+# ---- gradient and batches of the blurred plan -----------------------------------------------------------------------
+
+
+def test_the_gradient_of_sinkhorn_in_the_cost():
+    rng = np.random.default_rng(0)
+    p, q = torch.tensor(rng.dirichlet(np.ones(4))), torch.tensor(rng.dirichlet(np.ones(3)))
+    cost = torch.tensor(rng.random((4, 3)), requires_grad=True)
+    largest = float(cost.detach().max())
+
+    def with_fixed_blur(c):
+        """ε follows the largest cost without gradient; here it is held."""
+        return sinkhorn(p, q, c, blur=0.2 * largest / float(c.detach().max()), max_iter=7)
+
+    assert torch.autograd.gradcheck(with_fixed_blur, cost)
+
+
+def test_sinkhorn_nears_the_distance_as_the_blur_vanishes():
+    costs = euclidean(X_B, Y_B)
+    p, q = torch.full((5,), 0.2, dtype=torch.float64), torch.full((4,), 0.25, dtype=torch.float64)
+    excess = [float(sinkhorn(p, q, torch.tensor(costs), blur=blur, max_iter=3000)) - 1.235121832168412
+              for blur in (0.1, 0.03, 0.01, 0.002)]  # fmt: skip
+    assert all(b < a for a, b in itertools.pairwise(excess))
+    assert 0 <= excess[-1] < 1e-3
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_padding_changes_nothing(dtype):
+    rng = np.random.default_rng(1)
+    p, q, cost = torch.zeros(3, 6), torch.zeros(3, 5), torch.full((3, 6, 5), 100.0)
+    sizes = [(6, 5), (2, 3), (1, 1)]
+    for row, (n, m) in enumerate(sizes):
+        p[row, :n], q[row, :m] = torch.tensor(rng.dirichlet(np.ones(n))), torch.tensor(rng.dirichlet(np.ones(m)))
+        cost[row, :n, :m] = torch.tensor(rng.random((n, m)))
+    p, q, cost = p.to(dtype), q.to(dtype), cost.to(dtype).requires_grad_()
+    found = sinkhorn(p, q, cost)
+    for row, (n, m) in enumerate(sizes):
+        alone = sinkhorn(p[row, :n], q[row, :m], cost[row, :n, :m])
+        torch.testing.assert_close(found[row], alone, rtol=1e-4, atol=1e-5)
+    found.sum().backward()
+    assert torch.isfinite(cost.grad).all()
+    assert (cost.grad[1, 2:] == 0).all()
+
+
+def test_what_sinkhorn_refuses():
+    p = torch.tensor([0.5, 0.5])
+    with pytest.raises(ValueError, match=r"cost must have shape .*\(2, 3\) for \(2,\) and \(2,\)"):
+        sinkhorn(p, p, torch.zeros(2, 3))
+    with pytest.raises(ValueError, match="blur must lie strictly between 0"):
+        sinkhorn(p, p, torch.zeros(2, 2), blur=0)
+    assert sinkhorn(p, p, torch.zeros(2, 2)) == 0
 
 
 # ---- edges ----------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from gezhi._checks import invalid
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Metric = Literal["angular", "cosine", "euclidean"]
-BLOCK = 2**22  # squared lengths in memory at a time
+BLOCK = 2**20  # squared lengths in memory at a time
 ROUNDING = 1e-12  # of |x|² + |y|²: what a matrix product may lose of a squared length
 
 

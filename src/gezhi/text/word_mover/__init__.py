@@ -1,5 +1,6 @@
 """Word mover's and word rotator's distance: how far the words of one text are from those of another."""
 
+from gezhi.text.word_mover.blurred import sinkhorn
 from gezhi.text.word_mover.bounds import (
     reduced_emd,
     relaxed_emd,
@@ -19,6 +20,7 @@ __all__ = [
     "reduced_emd",
     "relaxed_emd",
     "rwmd",
+    "sinkhorn",
     "wcd",
     "word_movers_distance",
     "word_rotators_distance",
