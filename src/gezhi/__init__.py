@@ -16,6 +16,7 @@ __all__ = [
     "graph",
     "losses",
     "nn",
+    "text",
     "theory",
     "training",
     "vae",

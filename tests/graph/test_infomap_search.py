@@ -235,7 +235,8 @@ def test_markov_time_merges_modules():
 @pytest.fixture
 def without_numba(monkeypatch):
     """The package as it loads where numba is not installed."""
-    names = [f"gezhi.graph.infomap.{part}" for part in ("jit", "networks", "costs", "kernels", "multilevel")]
+    parts = ("networks", "costs", "kernels", "multilevel")
+    names = ["gezhi._jit", *(f"gezhi.graph.infomap.{part}" for part in parts)]
     for name in names:
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setitem(sys.modules, "numba", None)

@@ -38,10 +38,23 @@ def exact_transport(
     if solver == "assignment" or (solver == "auto" and plain):
         plan = _assignment(costs)
     elif solver == "pot" or (solver == "auto" and importlib.util.find_spec("ot")):
-        plan = _network_simplex(costs, *masses)
+        plan = _network_simplex(costs, *masses)[0]
     else:
-        plan = _linear_program(costs, *masses)
+        plan = _linear_program(costs, *masses)[0]
     return float((plan * costs).sum()), plan
+
+
+def transport_with_potentials(costs: Array, a: Array, b: Array) -> tuple[float, Array]:
+    """What the cheapest plan costs, and the potentials of the rows in the dual problem; for inner loops, unchecked.
+
+    Args:
+        costs: (n, m), finite, float64.
+        a, b: masses > 0 of equal sums.
+    Returns: the cost, and u, (n,): with v_j = min_i(C_ij − u_i), u·a + v·b is the cost. For any u it is a lower bound.
+    """
+    solve = _network_simplex if importlib.util.find_spec("ot") else _linear_program
+    plan, potentials = solve(costs, a, b)
+    return float((plan * costs).sum()), potentials
 
 
 def _costs(cost: ArrayLike) -> Array:
@@ -74,14 +87,16 @@ def _assignment(costs: Array) -> Array:
     return plan
 
 
-def _network_simplex(costs: Array, a: Array, b: Array) -> Array:
-    plan, log = require("ot", "ot").emd(a, b, costs, numItermax=10_000_000, log=True)
+def _network_simplex(costs: Array, a: Array, b: Array) -> tuple[Array, Array]:
+    found, log = require("ot", "ot").emd(
+        a, b, costs, numItermax=10_000_000, log=True, center_dual=False, check_marginals=False
+    )
     if log["warning"]:
         raise RuntimeError(f"POT found no optimal plan: {log['warning']}")
-    return np.asarray(plan)
+    return np.asarray(found), np.asarray(log["u"])
 
 
-def _linear_program(costs: Array, a: Array, b: Array) -> Array:
+def _linear_program(costs: Array, a: Array, b: Array) -> tuple[Array, Array]:
     n, m = costs.shape
     rows = sparse.kron(sparse.eye_array(n), np.ones((1, m)))
     columns = sparse.kron(np.ones((1, n)), sparse.eye_array(m))
@@ -89,4 +104,4 @@ def _linear_program(costs: Array, a: Array, b: Array) -> Array:
     found = optimize.linprog(costs.ravel(), A_eq=sums, b_eq=np.r_[a, b], method="highs")
     if found.x is None:
         raise RuntimeError(f"HiGHS found no optimal plan: {found.message}")
-    return np.asarray(found.x).reshape(n, m)
+    return np.asarray(found.x).reshape(n, m), np.asarray(found.eqlin.marginals)[:n]

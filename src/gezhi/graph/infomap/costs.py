@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from gezhi.graph.infomap.jit import compiled, inlined
+from gezhi._jit import compiled, inlined
 from gezhi.graph.infomap.networks import INTO, LANDING, OUT, RATE, SENT, SIZE, Floats, Network, Places
 
 MEMBERS, COST, SLOPE_OUT, SLOPE_INTO, SLOPE_ALL, COLUMNS = 6, 7, 8, 9, 10, 11  # of a module, after a node's six

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gezhi._jit import compiled
 from gezhi.graph.infomap.costs import (
     COST,
     MEMBERS,
@@ -17,7 +18,6 @@ from gezhi.graph.infomap.costs import (
     plogp,
     total_entering,
 )
-from gezhi.graph.infomap.jit import compiled
 from gezhi.graph.infomap.networks import RATE, Ints, Network, Places, aggregate, compact, cut, overlay, single
 
 HALF = 2**30  # of the range of the Lehmer generator

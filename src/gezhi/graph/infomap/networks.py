@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gezhi.graph.infomap.jit import compiled
+from gezhi._jit import compiled
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

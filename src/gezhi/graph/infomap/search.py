@@ -16,10 +16,10 @@ from scipy.sparse import csr_array
 from sklearn.utils import check_random_state
 
 from gezhi._checks import check_integer, invalid
+from gezhi._jit import is_compiled, is_kept
 from gezhi.graph.infomap.equation import Codelength, codelength, one_level_codelength, path_levels
 from gezhi.graph.infomap.flow import Flow, stationary_flow
 from gezhi.graph.infomap.graphs import Floats, Graph, Ints, row_sums
-from gezhi.graph.infomap.jit import is_compiled, is_kept
 
 TOLERANCE = 1e-5  # of the code without modules: a tuning step that gains less ends a trial
 

@@ -12,7 +12,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 def _compiler(**options: bool) -> Callable[[Any], Any]:
     try:
-        njit = require("numba", "graph").njit
+        njit = require("numba", "all").njit
     except ModuleNotFoundError:
         return lambda function: function
 
