@@ -118,6 +118,8 @@ class _Search:
         newest, state = prompt, None
         for t in range(self.max_new_tokens):
             scores, state = self.step(newest, state)
+            none = (total == -math.inf).flatten()  # beams that stand in where fewer are possible: asked for nothing
+            scores = scores.masked_fill(none[:, None], 0) if bool(none.any()) else scores
             log_probs = normalised(scores, t, self.process, live.repeat_interleave(total.shape[1]))
             values, parents, texts = self._candidates(log_probs, total, texts, beams)
             ended = is_end(texts[..., -1], self.ends)

@@ -101,7 +101,7 @@ def consistent_top_p(
 
 def termination_floor(
     scores: Float[Tensor, "*rows vocab"],
-    step: int | Int[Tensor, "*rows"],
+    step: int | Int[Tensor, "*#rows"],
     *,
     epsilon: float,
     eos_token_id: int | Sequence[int],
