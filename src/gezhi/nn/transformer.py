@@ -141,13 +141,17 @@ class Embeddings(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.project = nn.Linear(width, config.dim) if width != config.dim else nn.Identity()
 
-    def forward(self, ids: Tensor, types: Tensor | None, start: int) -> Tensor:
+    def forward(self, ids: Tensor, types: Tensor | None, start: int, positions: Tensor | None = None) -> Tensor:
         x = self.token(ids)
         if self.segment is not None:
             x = x + self.segment(torch.zeros_like(ids[:1, :1]) if types is None else types)
         elif types is not None:
             raise invalid("types", "be left out without num_types in the config", tuple(types.shape))
-        if self.position is not None:
+        if positions is not None:
+            if self.position is None:
+                raise invalid("positions", "be left out without learned positions", tuple(positions.shape))
+            x = x + self.position(positions)
+        elif self.position is not None:
             stop, longest = start + ids.shape[1], self.position.num_embeddings
             if stop > longest:
                 raise invalid("ids", f"reach at most max_positions = {longest}", stop, "Cut the input.")
@@ -233,6 +237,7 @@ class Transformer(nn.Module):
         types: Int[Tensor, "batch tokens"] | None = None,
         cache: list[AttentionCache] | None = None,
         before_layer: BeforeLayer | None = None,
+        positions: Int[Tensor, "batch tokens"] | None = None,
     ) -> Float[Tensor, "batch tokens dim"]:
         """Hidden states of the tokens.
 
@@ -243,13 +248,16 @@ class Transformer(nn.Module):
             types: the kind of segment of each token, 0 by default.
             cache: what `new_cache` made and earlier calls filled; `ids` are the tokens after those.
             before_layer: `before_layer(index, x)` returns the input of the layer with this index in place of x.
+            positions: of the tokens, where learned positions are not counted from the first on, as with padding on
+                the left; the others depend on distances alone.
         """
         if self.embeddings is None:
             raise invalid("config.vocab_size", "be positive for ids", 0, "Call encode with vectors.")
         if ids.ndim != 2 or ids.is_floating_point():
             raise invalid("ids", "be integers of the shape (batch, tokens)", f"{ids.dtype} {tuple(ids.shape)}")
         start = cache[0].length if cache else 0
-        return self.encode(self.embeddings(ids, types, start), mask=mask, cache=cache, before_layer=before_layer)
+        x = self.embeddings(ids, types, start, positions)
+        return self.encode(x, mask=mask, cache=cache, before_layer=before_layer)
 
     def encode(
         self,

@@ -1,5 +1,28 @@
-"""Words, and distances between texts."""
+"""Words, distances between texts, and decoding."""
 
+from gezhi.text.decoding import Decoded as Decoded
+from gezhi.text.decoding import NonMonotonicHead as NonMonotonicHead
+from gezhi.text.decoding import NonTermination as NonTermination
+from gezhi.text.decoding import NoTerminationGuaranteeWarning as NoTerminationGuaranteeWarning
+from gezhi.text.decoding import SelfTerminatingHead as SelfTerminatingHead
+from gezhi.text.decoding import Step as Step
+from gezhi.text.decoding import TransformerStep as TransformerStep
+from gezhi.text.decoding import beam_search as beam_search
+from gezhi.text.decoding import bigram_repetition_index as bigram_repetition_index
+from gezhi.text.decoding import consistent_top_k as consistent_top_k
+from gezhi.text.decoding import consistent_top_p as consistent_top_p
+from gezhi.text.decoding import greedy_search as greedy_search
+from gezhi.text.decoding import left_padded as left_padded
+from gezhi.text.decoding import looping_period as looping_period
+from gezhi.text.decoding import non_termination_ratio as non_termination_ratio
+from gezhi.text.decoding import repetition_ratio as repetition_ratio
+from gezhi.text.decoding import sample as sample
+from gezhi.text.decoding import termination_floor as termination_floor
+from gezhi.text.decoding import termination_horizon as termination_horizon
+from gezhi.text.decoding import top_k as top_k
+from gezhi.text.decoding import top_p as top_p
+from gezhi.text.decoding import uncached_step as uncached_step
+from gezhi.text.decoding import with_head as with_head
 from gezhi.text.geodesic import DisconnectedGraphError as DisconnectedGraphError
 from gezhi.text.geodesic import GeodesicDistance as GeodesicDistance
 from gezhi.text.geodesic import GeodesicSummarizer as GeodesicSummarizer
