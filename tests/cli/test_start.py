@@ -12,7 +12,7 @@ from cli_toys.house import STEM
 
 from gezhi.cli import main
 
-COMMANDS = (("list",), ("show",), ("run",), ("report",), ("communities",), ("data",), ("data", "get"))
+COMMANDS = (("list",), ("show",), ("run",), ("report",), ("communities",), ("words",), ("data",), ("data", "get"))
 METHOD = "closed_form_logistic"
 GEZHI = (sys.executable, "-m", "gezhi.cli")
 

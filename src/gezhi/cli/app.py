@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import gezhi
-from gezhi.cli.commands import TOOLS, communities, data, list, report, run, show
+from gezhi.cli.commands import TOOLS, communities, data, list, report, run, show, words
 
 app = typer.Typer(
     name="gezhi",
@@ -32,6 +32,6 @@ def root(
     """Nothing to do before a command."""
 
 
-for command in (list, show, run, report, communities):
+for command in (list, show, run, report, communities, words):
     command.COMMAND.add_to(app)
 app.add_typer(data.app, name="data", rich_help_panel=TOOLS)
