@@ -12,7 +12,8 @@ from cli_toys.house import STEM
 
 from gezhi.cli import main
 
-COMMANDS = (("list",), ("show",), ("run",), ("report",), ("communities",), ("similar",), ("sample",), ("data",), ("data", "get"))
+TOOLS = (("words",), ("communities",), ("similar",), ("sample",), ("data",), ("data", "get"))
+COMMANDS = (("list",), ("show",), ("run",), ("report",), *TOOLS)
 METHOD = "closed_form_logistic"
 GEZHI = (sys.executable, "-m", "gezhi.cli")
 

@@ -296,10 +296,10 @@ def test_segment_is_an_analyzer_of_scikit_learn():
 
 
 def test_presets_are_those_of_the_articles():
-    of_2017, of_2019 = (WordDiscovery.preset(year)._settings() for year in ("2017", "2019"))
+    of_2017, of_2019 = (WordDiscovery.preset(year).settings() for year in ("2017", "2019"))
     assert of_2017 == Settings(128, (5.0, 25.0, 125.0), ratio=True, strict=True)
     assert of_2019 == Settings(32, (2.0, 4.0, 6.0), ratio=False, strict=False)
-    assert WordDiscovery.preset("2017", min_count=5, order=5)._settings().thresholds[-1] == 625
+    assert WordDiscovery.preset("2017", min_count=5, order=5).settings().thresholds[-1] == 625
 
 
 def test_a_saved_model_is_the_same(tmp_path):

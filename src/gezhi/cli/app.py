@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import gezhi
-from gezhi.cli.commands import TOOLS, communities, data, list, report, run, sample, show, similar
+from gezhi.cli.commands import TOOLS, communities, data, list, report, run, sample, show, similar, words
 
 app = typer.Typer(
     name="gezhi",
@@ -32,6 +32,6 @@ def root(
     """Nothing to do before a command."""
 
 
-for command in (list, show, run, report, communities, similar, sample):
+for command in (list, show, run, report, words, communities, similar, sample):
     command.COMMAND.add_to(app)
 app.add_typer(data.app, name="data", rich_help_panel=TOOLS)

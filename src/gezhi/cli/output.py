@@ -11,16 +11,14 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-INTERRUPTED = "\nInterrupted. What was measured is kept; run the same command again to go on."
-
 
 @contextmanager
-def one_sentence() -> Iterator[None]:
-    """Bad input ends with one sentence and exit code 2, an interrupt with 130."""
+def one_sentence(interrupted: str = "") -> Iterator[None]:
+    """Bad input ends with one sentence and exit code 2, an interrupt with 130, saying what is left then."""
     try:
         yield
     except KeyboardInterrupt:
-        typer.echo(INTERRUPTED, err=True)
+        typer.echo(f"\nInterrupted. {interrupted}".rstrip(), err=True)
         raise typer.Exit(130) from None
     except BrokenPipeError:
         raise  # whoever reads our output has enough: Click ends quietly

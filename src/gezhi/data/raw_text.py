@@ -44,14 +44,14 @@ def files_of(path: Path) -> list[Path]:
     return sorted(file for file in below if not any(part.startswith(".") for part in file.relative_to(path).parts))
 
 
-def check_encoding(name: str) -> None:
+def check_encoding(argument: str, name: str) -> None:
     """Raise ValueError unless Python can decode text by it."""
     try:
         known = codecs.lookup(name)._is_text_encoding
     except LookupError:
         known = False
     if not known:
-        raise invalid("encoding", "be one that Python knows, such as gb18030 or utf-16", repr(name))
+        raise invalid(argument, "be one that Python knows, such as gb18030 or utf-16", repr(name))
 
 
 @contextmanager
@@ -154,11 +154,11 @@ class Broken(Exception):
 class Zstandard(io.RawIOBase):
     """The content of what Zstandard packed, any number of frames; unlike the package's own reader it sees a cut end."""
 
-    AT_ONCE = 2**12  # packed bytes; they hold 128 MB at most
+    AT_ONCE = 2**9  # packed bytes; they hold 16 MB at most
 
     def __init__(self, file: IO[bytes]) -> None:
         self.package = require("zstandard", "text")
-        self.file, self.rest, self.content = file, b"", b""
+        self.file, self.rest, self.content = file, b"", memoryview(b"")
         self.frame: Any = None
 
     def readable(self) -> bool:
@@ -167,9 +167,9 @@ class Zstandard(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         while not self.content and self._unpack():
             pass
-        data, self.content = self.content[: len(buffer)], self.content[len(buffer) :]
-        buffer[: len(data)] = data
-        return len(data)
+        size = min(len(buffer), len(self.content))
+        buffer[:size], self.content = self.content[:size], self.content[size:]
+        return size
 
     def _unpack(self) -> bool:
         """Unpack some more; False at the end."""
@@ -180,7 +180,7 @@ class Zstandard(io.RawIOBase):
             return False
         self.frame = self.frame or self.package.ZstdDecompressor().decompressobj()
         try:
-            self.content = self.frame.decompress(data)
+            self.content = memoryview(self.frame.decompress(data))
         except self.package.ZstdError as error:
             raise Broken(str(error)) from None
         self.rest = self.frame.unused_data if self.frame.eof else b""

@@ -29,18 +29,19 @@ Lang = Annotated[Language, typer.Option(help="Language of what is printed.")]
 
 @dataclass(frozen=True)
 class Command:
-    """A dataclass with its name and where the help shows it."""
+    """A dataclass with its name, where the help shows it, and what is left of it when it is interrupted."""
 
     request: Callable[..., Callable[[], int | None]]
     name: str
     panel: str
     example: str
+    interrupted: str = "Nothing half-written is left."
 
     def add_to(self, app: typer.Typer) -> None:
         """Register it; Typer reads its options from the dataclass, so that each is typed once."""
 
         def call(**options: Any) -> None:
-            with one_sentence():
+            with one_sentence(self.interrupted):
                 code = self.request(**options)()
             if code:
                 raise typer.Exit(code)

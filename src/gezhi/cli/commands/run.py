@@ -48,4 +48,6 @@ class Run:
         return run_and_print(self, sys.argv[1:])
 
 
-COMMAND = Command(Run, "run", LAB, "gezhi run closed_form_logistic --data my.csv --label y")
+EXAMPLE = "gezhi run closed_form_logistic --data my.csv --label y"
+RESUMES = "What was measured is kept; run the same command again to go on."
+COMMAND = Command(Run, "run", LAB, EXAMPLE, RESUMES)

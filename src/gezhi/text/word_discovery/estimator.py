@@ -116,6 +116,16 @@ class WordDiscovery(BaseEstimator):
         of_2017 = {"min_count": 128, "threshold_kind": "ratio", "backtrack": "strict"}
         return cls(**{**(of_2017 if year == "2017" else {}), **others})
 
+    def check(self) -> Self:
+        """Itself, if its settings hold; ValueError or TypeError naming the first that does not."""
+        self.settings()
+        alphabet(self.keep)
+        check_choice("engine", self.engine, ("local", "spark"))
+        check_integer("memory", self.memory, at_least=LEAST_MEMORY)
+        if self.tmp_dir is not None and not Path(self.tmp_dir).is_dir():
+            raise invalid("tmp_dir", "be an existing folder", self.tmp_dir)
+        return self
+
     def fit(self, texts: Iterable[Any], y: Any = None, on_progress: local.Progress | None = None) -> Self:  # noqa: ARG002
         """Find the words of texts.
 
@@ -124,7 +134,8 @@ class WordDiscovery(BaseEstimator):
             y: not used.
             on_progress: called with the stage, the characters done, and those in all (None while they are read).
         """
-        settings, letters = self._settings(), alphabet(self.keep)
+        self.check()
+        settings, letters = self.settings(), alphabet(self.keep)
         return self._with(self._found(texts, letters, settings, on_progress or (lambda *_: None)))
 
     def _with(self, found: Found) -> Self:
@@ -134,7 +145,6 @@ class WordDiscovery(BaseEstimator):
         return self
 
     def _found(self, texts: Any, letters: Alphabet, settings: Settings, told: local.Progress) -> Found:
-        check_choice("engine", self.engine, ("local", "spark"))
         if not is_compiled(candidates):
             text = "numba is not installed: words are sought by plain Python, some hundred times slower. Run: "
             warnings.warn(text + "pip install 'gezhi[text]'", SlowDiscoveryWarning, stacklevel=3)
@@ -142,13 +152,11 @@ class WordDiscovery(BaseEstimator):
             from gezhi.text.word_discovery import spark
 
             return spark.discover(texts, letters, settings, told)
-        memory = check_integer("memory", self.memory, at_least=LEAST_MEMORY)
-        if self.tmp_dir is not None and not Path(self.tmp_dir).is_dir():
-            raise invalid("tmp_dir", "be an existing folder", self.tmp_dir)
-        means = local.Means(effective_n_jobs(self.n_jobs), memory, self.tmp_dir)
+        means = local.Means(effective_n_jobs(self.n_jobs), int(self.memory), self.tmp_dir)
         return local.discover(texts, letters, settings, means, told)
 
-    def _settings(self) -> Settings:
+    def settings(self) -> Settings:
+        """The settings in full, checked."""
         order = check_integer("order", self.order, at_least=2, at_most=LONGEST_ORDER)
         min_count = check_integer("min_count", self.min_count, at_least=1)
         check_choice("threshold_kind", self.threshold_kind, ("log", "ratio"))
@@ -200,8 +208,7 @@ class WordDiscovery(BaseEstimator):
         """The model that `save` wrote. Errors: ValueError for any other file."""
         settings, found = files.read(path)
         model = cls(**settings)
-        model._settings()
-        return model._with(found)
+        return model.check()._with(found)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

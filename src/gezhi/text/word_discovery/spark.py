@@ -7,8 +7,10 @@ result is that of the local engine.
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -56,8 +58,7 @@ class Block:
 
 def discover(texts: Any, letters: Alphabet, settings: Settings, told: Progress) -> Found:
     """The lexicon of a DataFrame with one column of texts, or of texts, as the local engine finds it."""
-    frame = as_frame(texts)
-    blocks = frame.mapInArrow(partial(to_blocks, letters=letters), "codes binary").persist()
+    blocks = as_frame(texts).mapInArrow(partial(to_blocks, letters=letters), "codes binary").persist()
     try:
         count = partial(summed, blocks)
         told("reading", 0, None)
@@ -77,16 +78,41 @@ def discover(texts: Any, letters: Alphabet, settings: Settings, told: Progress) 
         told("cutting", 0, size)
         tokens, counts = count(partial(token_counts, strong=strong, strict=settings.strict, letters=letters),
                                "word string", "word", settings.min_count)  # fmt: skip
+    except Exception as error:
+        raise fault_of_a_worker(error) or error from None
     finally:
         blocks.unpersist()
     words = lexicon(zip(tokens, counts.tolist(), strict=True), settings.min_count)
     return Found(words, strong.ngrams(letters), tables.total, size, segments)
 
 
-def session() -> Any:
-    """The session that there is, else one of this machine's cores."""
+def session(master: str | None = None) -> Any:
+    """The session that there is, else a new one where `spark-submit` or `master` says, or on this machine."""
+    sql = require("pyspark.sql", "spark")
+    if not any((shutil.which("java"), os.environ.get("JAVA_HOME"), os.environ.get("SPARK_REMOTE"))):
+        fix = "Install it (Debian: apt-get install default-jre-headless), or set JAVA_HOME."
+        raise invalid('engine="spark"', "find Java", "none", fix)
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    return require("pyspark.sql", "spark").SparkSession.builder.getOrCreate()
+    builder = sql.SparkSession.builder
+    return (builder.master(master) if master else builder).getOrCreate()
+
+
+def lines_of(paths: Sequence[str], encoding: str = "utf-8", errors: str = "strict", master: str | None = None) -> Any:
+    """The lines of files, wherever Spark can read them, as a DataFrame of one column.
+
+    Args:
+        encoding: one in which a line ends with the byte 0x0A, so neither UTF-16 nor UTF-32. Bytes that it does not know
+            are a ValueError, which `discover` raises, or replaced for `errors="replace"`.
+    Errors: ValueError for a path that is not there.
+    """
+    try:
+        frame = session(master).read.text(list(paths))
+    except Exception as error:
+        if type(error).__name__ != "AnalysisException":
+            raise
+        raise invalid("texts", "be files that Spark can read", str(error).splitlines()[0]) from None
+    frame = frame.selectExpr("cast(value as binary) as line", "input_file_name() as file")
+    return frame.mapInArrow(partial(decoded, encoding=encoding, errors=errors), "text string")
 
 
 def as_frame(texts: Any) -> Any:
@@ -108,6 +134,29 @@ def summed(blocks: Any, count: Callable[[Batches], Batches], column: str, name: 
 
 
 # ---- what workers do with the batches of a partition -----------------------------------------------------------------
+
+FAULT = "cannot be decoded:"
+
+
+def decoded(batches: Batches, encoding: str, errors: str) -> Batches:
+    """Lines as texts; the first that cannot be decoded ends the work."""
+    for batch in batches:
+        texts = list[str]()
+        for line, file in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+            try:
+                texts.append(line.decode(encoding, errors))
+            except UnicodeDecodeError as error:
+                before = line[: error.start].decode(encoding, "replace")[-20:]
+                raise ValueError(
+                    f"{file} {FAULT} found byte 0x{line[error.start]:02x} after {before!r}, expected {encoding} text."
+                ) from None
+        yield batch_of(text=texts)
+
+
+def fault_of_a_worker(error: Exception) -> Exception | None:
+    """The sentence of a worker, out of the traceback that Spark makes of it."""
+    found = re.search(f"ValueError: (.* {FAULT} .*)", str(error))
+    return ValueError(found[1]) if found else None
 
 
 def to_blocks(batches: Batches, letters: Alphabet) -> Batches:
