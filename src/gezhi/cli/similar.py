@@ -75,7 +75,7 @@ def check(request: Similar) -> None:
     if request.documents == request.query == STANDARD:
         raise invalid("--query", "be a file where DOCS is read from the pipe", "-")
     if request.encoding:
-        check_encoding(request.encoding)
+        check_encoding("--encoding", request.encoding)
     if request.vectors not in ENCODERS and not Path(request.vectors).exists():
         raise invalid("--vectors", f"be an existing file or folder, or {' or '.join(ENCODERS)}", request.vectors)
 
