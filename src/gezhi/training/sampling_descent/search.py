@@ -79,7 +79,7 @@ class GuidedParameterSearch:
         noise: `"relative"` scales the noise of each tensor by the mean size of its gradient, as the official code does.
         antithetic: candidates of one kind share their noise in pairs of opposite sign.
         evaluate: `"loop"`, or `"vmap"`: all candidates in one call of `torch.func.vmap`, for a task loss of tensors;
-            n + 1 copies of the parameters.
+            2n + 1 copies of the parameters.
         generator: of the seeds of all noise; None: torch's global one.
         backward: called on the surrogate of the step; as in the other procedures.
     Returns: calling it, `procedure(batch)`: the detached task loss before the step; `procedure.last` is a `SearchStep`.
