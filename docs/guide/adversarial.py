@@ -92,21 +92,21 @@ def finetune(arm: str, seed: int, steps: int, rows: int, tested: int) -> dict[st
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--steps", type=int, default=30)
+    parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--rows", type=int, default=400)
     parser.add_argument("--tested", type=int, default=600)
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    runs = []
+    packages = {name: version(name) for name in ("torch", "transformers")}
+    runs: list[dict[str, Any]] = []
     for seed in range(1000, 1000 + asked.seeds):
         arms = {arm: finetune(arm, seed, asked.steps, asked.rows, asked.tested) for arm in ARMS}
         runs.append({"seed": seed, "arms": arms})
         print(json.dumps(runs[-1]))
-    if asked.out:
-        packages = {name: version(name) for name in ("torch", "transformers")}
         record = {"steps": asked.steps, "rows": asked.rows, "tested": asked.tested, "packages": packages, "runs": runs}
-        asked.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        if asked.out:
+            asked.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

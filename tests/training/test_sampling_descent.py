@@ -407,6 +407,32 @@ def test_vmap_is_the_loop(correction):
         torch.testing.assert_close(a, b, atol=1e-14, rtol=1e-12)
 
 
+def test_vmap_is_the_loop_for_scalars_types_that_differ_and_noise_by_tensor():
+    found = []
+    for evaluate in ("loop", "vmap"):
+        theta = {
+            "scalar": nn.Parameter(tensor(0.5)),
+            "single": nn.Parameter(normal(2, 3, dtype=torch.float32)),
+            "wide": nn.Parameter(normal(4)),
+        }
+
+        def loss(p, _):
+            return p["scalar"].square() + (p["single"] ** 2).sum().double() + 3 * p["wide"].abs().sum()
+
+        search = GuidedParameterSearch(
+            theta, loss, loss, sigma=0.3, temperature=0.5, eta=0.1, noise="relative", evaluate=evaluate,
+            generator=seeded(), candidates=5,
+        )  # fmt: skip
+        search(None)
+        found.append((search.last, [p.grad for p in theta.values()]))
+    assert found[0][0].losses == pytest.approx(found[1][0].losses, rel=1e-6)
+    assert found[0][0].cosine == pytest.approx(found[1][0].cosine, abs=1e-6)
+    for a, b, p in zip(found[0][1], found[1][1], theta.values(), strict=True):
+        assert b.shape == p.shape
+        assert b.dtype == p.dtype
+        torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-5)
+
+
 def test_all_candidates_see_the_same_random_numbers():
     model, batch = task(dropout=0.5)
 

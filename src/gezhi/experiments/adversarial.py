@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -31,7 +31,7 @@ from gezhi.experiments.setups.classifiers import (
 from gezhi.experiments.setups.store import kept
 from gezhi.experiments.setups.tables import by_row, digits, numbers, split
 from gezhi.experiments.setups.train import descend
-from gezhi.lab import YOUR_DATA, Dots, Experiment, Study, at, better, lower, ratio, same, two_thirds
+from gezhi.lab import YOUR_DATA, Dots, Experiment, Lines, Study, at, better, exponent, lower, ratio, same, two_thirds
 from gezhi.training.adversarial import FGM, PGD, FreeLB, GradientPenalty
 
 Metrics = Mapping[str, Any]
@@ -263,7 +263,7 @@ def trained_rows(make: Callable[..., Procedure] | None, data: Features, seed: in
         else:
             procedure((x[rows], y[rows]))
 
-    descend(model.parameters(), gradient, steps, rate=1e-3)
+    descend(model.parameters(), gradient, steps, rate=3e-3)
     with torch.no_grad():
         right = model(x).argmax(-1) == y
     return {
@@ -287,7 +287,7 @@ TABLES = Study(
         SEVERAL: partial(PGD, epsilon=0.5, alpha=0.3, steps=3),
     },
     {"digits, 200 rows": digits, "breast cancer, 200 rows": partial(read, "breast_cancer")},
-    {"smoke": 2, "quick": {"digits, 200 rows": 300, YOUR_DATA: 300}, "full": 1500},
+    {"smoke": 2, "full": 1500},
     claims={
         "tables": better(ACCURACY, HALF, than=NONE, by=0.005),
         "robust": better(ROBUST, HALF, than=HALF_NOISE, by=0.03),
@@ -299,8 +299,43 @@ TABLES = Study(
     varies="rows",
     accepts="features",
     trains=two_thirds(),
-    seeds={"full": 20},
     figures=(Dots(ACCURACY, ("tables", "penalty-clean"), than=NONE), Dots(ROBUST, "robust")),
+)
+
+# ---- small perturbations --------------------------------------------------------------------------------------------
+
+APART = "difference of the gradients"
+
+
+def against_penalty(power: Literal[1, 2], epsilon: float, _seed: int, _size: None) -> Metrics:
+    """Of FGM and of the penalty, by the parameters of a small smooth network, over the norm of the latter."""
+    draw = torch.Generator().manual_seed(0)
+    layers = nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 3)
+    model = nn.Sequential(*layers).double()
+    for parameter in model.parameters():
+        parameter.data = torch.randn(parameter.shape, generator=draw, dtype=torch.float64) / 2
+    batch = torch.randn(8, 4, generator=draw, dtype=torch.float64), torch.arange(8) % 3
+    found = []
+    for procedure in (
+        FGM(model, rows_loss, target="input", epsilon=epsilon),
+        GradientPenalty(model, rows_loss, target="input", epsilon=epsilon, power=power),
+    ):
+        model.zero_grad()
+        procedure(batch)
+        found.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
+    return {APART: float((found[0] - found[1]).norm() / found[1].norm())}
+
+
+NORM, SQUARE = "penalty ε ‖g‖", "penalty ε ‖g‖² / 2"
+SMALL = Study(
+    "small perturbations",
+    against_penalty,
+    {NORM: 1, SQUARE: 2},
+    {f"ε = {epsilon}": epsilon for epsilon in (0.1, 0.05, 0.025, 0.0125)},
+    {"smoke": None, "quick": None, "full": None},
+    claims={"first-order": exponent(APART, NORM, 1.9, 2.1)},
+    varies="nothing",
+    figures=(Lines(APART, "first-order", log=(True, True)),),
 )
 
 # ---- cost -----------------------------------------------------------------------------------------------------------
@@ -355,6 +390,6 @@ COST = Study(
 
 EXPERIMENT = Experiment(
     __doc__,
-    (TEXTS, TABLES, COST),
+    (TEXTS, TABLES, SMALL, COST),
     units={**dict.fromkeys((ACCURACY, TRAINING, ROBUST, DELETED), "%"), "seconds": "s"},
 )

@@ -29,8 +29,8 @@ class Block(NamedTuple):
     def parts(self, rows: Tensor) -> Step:
         """Rows of numbers as tensors by name, the rows in front."""
         split = torch.split(rows, [value.numel() for value in self.like.values()], -1)
-        pairs = zip(self.like.items(), split, strict=True)
-        return {name: part.reshape(*rows.shape[:-1], *value.shape) for (name, value), part in pairs}
+        shapes = {name: (*rows.shape[:-1], *value.shape) for name, value in self.like.items()}
+        return {name: part.reshape(shape) for (name, shape), part in zip(shapes.items(), split, strict=True)}
 
     def moved(self) -> Step:
         """The parameters themselves, and after each candidate's step."""

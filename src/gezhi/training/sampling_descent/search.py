@@ -79,7 +79,7 @@ class GuidedParameterSearch:
         noise: `"relative"` scales the noise of each tensor by the mean size of its gradient, as the official code does.
         antithetic: candidates of one kind share their noise in pairs of opposite sign.
         evaluate: `"loop"`, or `"vmap"`: all candidates in one call of `torch.func.vmap`, for a task loss of tensors;
-            n + 1 copies of the parameters.
+            2n + 1 copies of the parameters.
         generator: of the seeds of all noise; None: torch's global one.
         backward: called on the surrogate of the step; as in the other procedures.
     Returns: calling it, `procedure(batch)`: the detached task loss before the step; `procedure.last` is a `SearchStep`.
@@ -232,12 +232,9 @@ class GuidedParameterSearch:
 
     def _log_target(self, losses: list[float]) -> Tensor:
         """-l/α above the best loss; -inf where it is not finite."""
-        values = torch.tensor(losses, dtype=torch.float64)
-        valid = values.isfinite()
-        if not valid.any():
-            return torch.full_like(values, -math.inf)
-        above = values - values[valid].min()
-        return torch.where(valid, -above / self.temperature, -math.inf)
+        best = min((loss for loss in losses if math.isfinite(loss)), default=0.0)
+        found = [(best - loss) / self.temperature if math.isfinite(loss) else -math.inf for loss in losses]
+        return torch.tensor(found, dtype=torch.float64)
 
     def _add(self, update: Step, gradient: Step | None) -> float:
         """-Δ* into `.grad`; the cosine of Δ* with -∇l̃."""
