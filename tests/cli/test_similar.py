@@ -47,7 +47,7 @@ def test_the_nearest_come_first_with_their_lines(folder):
     ]  # fmt: skip
     assert float(rows[1][2]) == pytest.approx(word_rotators_distance(of("dog"), of("dog", "cat")), abs=1e-6)
     assert "docs.txt: 1 lines without a known word are left out: 4" in result.stderr
-    assert "2 queries, 4 documents" in result.stderr
+    assert "queries: 2, documents: 4" in result.stderr
 
 
 def test_json_from_pipes_and_into_files(folder):

@@ -227,6 +227,13 @@ def test_a_graph_of_another_search_is_taken_as_it_is():
     assert given.path(0, 9) == own.path(0, 9)
 
 
+def test_of_two_lengths_of_a_pair_the_shorter_counts():
+    given = sparse.csr_array([[0, 5.0, 0], [2.0, 0, 1.0], [0, 3.0, 0]])
+    for graph in ("union", "mutual"):
+        model = GeodesicDistance(metric="precomputed", graph=graph).fit(given)
+        assert model.distances([0]).tolist() == [[0, 2, 3]]
+
+
 # ---- theorems -------------------------------------------------------------------------------------------------------
 
 FEW = st.lists(st.tuples(*[st.integers(-4, 4)] * 2), min_size=5, max_size=14).map(np.array)

@@ -64,7 +64,7 @@ def run_and_print(request: Similar) -> None:
     found, solved = sought(vectors, known[:first], known[first:], request)
     write(found, request)
     share = f"{solved:.1%} of the pairs solved"
-    note(f"{len(known) - first} queries, {first} documents, {share}", err=True)
+    note(f"queries: {len(known) - first}, documents: {first}; {share}", err=True)
 
 
 def check(request: Similar) -> None:
@@ -133,6 +133,7 @@ def encoded(folder: Path, lines: list[str]) -> list[Any]:
     import torch
 
     transformers = require("transformers", "hf")
+    transformers.utils.logging.disable_progress_bar()
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     model = transformers.AutoModel.from_pretrained(folder, use_safetensors=True).eval()
     found: list[Any] = []

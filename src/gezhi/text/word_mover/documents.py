@@ -61,8 +61,8 @@ def _from_arrays(X: Any) -> tuple[Array, Any]:
 def _from_words(X: Any, vectors: Any) -> tuple[Array, Any]:
     """Lists of words; those without a vector are left out."""
     known = getattr(vectors, "key_to_index", vectors)
-    rows, words = [], []
-    for i, document in enumerate(X):
+    documents, rows, words = list(X), [], []
+    for i, document in enumerate(documents):
         if isinstance(document, str) or not isinstance(document, Sequence):
             raise invalid(f"document {i}", "be a list of words", type(document).__name__, "Split texts into words.")
         here = [word for word in document if word in known]
@@ -71,7 +71,7 @@ def _from_words(X: Any, vectors: Any) -> tuple[Array, Any]:
     names = sorted(set(words), key=str)
     place = {word: i for i, word in enumerate(names)}
     table = (np.ones(len(rows)), (rows, [place[word] for word in words]))
-    counts = sparse.coo_array(table, shape=(len(X), len(names))).tocsr()
+    counts = sparse.coo_array(table, shape=(len(documents), len(names))).tocsr()
     _refuse_empty(counts)
     return read_vectors("vectors", np.stack([np.asarray(vectors[word]) for word in names])), counts
 
