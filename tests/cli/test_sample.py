@@ -67,6 +67,7 @@ def pixels(path):
 # ---- what is drawn --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore:.*of the head's variances are negative")  # after hardly any training
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_draws(gezhi, tmp_path, method):
     result = gezhi("sample", "digits", *FEW, "--method", method)
@@ -84,6 +85,7 @@ def test_every_method_draws(gezhi, tmp_path, method):
     assert np.array_equal(pixels("samples.png"), grid(torch.from_numpy(found)))
 
 
+@pytest.mark.filterwarnings("ignore:.*of the head's variances are negative")  # after hardly any training
 def test_methods_differ_and_the_seed_decides(gezhi):
     found = {}
     for method in METHODS:

@@ -68,4 +68,5 @@ class Sample:
 
 
 EXAMPLE = "gezhi sample digits --method analytic-dpm --steps 10 -o digits.png"
-COMMAND = Command(Sample, "sample", TOOLS, EXAMPLE)
+RESUMES = "What was trained is kept; run the same command again to go on."
+COMMAND = Command(Sample, "sample", TOOLS, EXAMPLE, RESUMES)
