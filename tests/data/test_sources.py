@@ -60,7 +60,7 @@ def test_bundled_sources_hold_what_the_table_says(source):
 
 
 def test_names_are_distinct_and_every_pin_is_whole():
-    assert len({source.name for source in SOURCES}) == len(SOURCES) == 39
+    assert len({source.name for source in SOURCES}) == len(SOURCES) == 40
     for source in SOURCES:
         assert source.kind in (*KINDS, "model")
         assert source.licence
@@ -240,7 +240,7 @@ def test_a_question_stands_beside_an_answer_of_its_own(tmp_path):
     paths = {name: tmp_path / f"{name}.json.gz" for name in files}
     for name, path in paths.items():
         path.write_bytes(gzip.compress(json.dumps(files[name]).encode()))
-    assert insuranceqa_answers("a", paths["answers"]).texts == ("One.", "Two words.")
+    assert insuranceqa_answers("a", paths["answers"], language="en").texts == ("One.", "Two words.")
     found = insuranceqa_pairs("p", paths["answers"], paths["train"], paths["test"])
     assert list(zip(found.left, found.right, strict=True)) == [("A?", "One."), ("B?", "Two words.")]
 

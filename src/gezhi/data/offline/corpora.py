@@ -57,9 +57,9 @@ def entries(path: Path) -> dict[str, Any]:
         return dict(json.load(file))
 
 
-def insuranceqa_answers(name: str, answers: Path) -> Texts:
-    """What people of the trade answered, in English."""
-    return Texts(tuple(dict.fromkeys(" ".join(entry["en"].split()) for entry in entries(answers).values())), name)
+def insuranceqa_answers(name: str, answers: Path, *, language: Literal["zh", "en"]) -> Texts:
+    """What people of the trade answered, in English, or a machine's translation of it."""
+    return Texts(tuple(dict.fromkeys(" ".join(entry[language].split()) for entry in entries(answers).values())), name)
 
 
 def insuranceqa_pairs(name: str, answers: Path, *paths: Path) -> Pairs:

@@ -71,7 +71,7 @@ def lengthen(ids: Numbers, codes: Numbers, step: int, letters: int, slots: Ints)
     shift = shift_of(len(slots), 0)
     for i in range(len(ids)):
         if ids[i] > 0 and i + step < len(codes) and codes[i + step] > 0:
-            key = int(ids[i]) * letters + int(codes[i + step])
+            key = int(ids[i]) * letters + int(codes[i + step])  # (5)
             at = place(keys, key, shift, mask)
             ids[i] = found[at] if keys[at] == key else 0
         else:
@@ -99,7 +99,7 @@ def candidates(ids: Numbers, codes: Numbers, step: int, letters: int, stop: int,
     free = start.copy()
     for i in range(stop):
         if ids[i] > 0 and ids[i + 1] > 0:
-            key = int(ids[i]) * letters + int(codes[i + step])
+            key = int(ids[i]) * letters + int(codes[i + step])  # (5)
             part = hashed(key) >> (BITS - bits)
             keys[free[part]] = key
             free[part] += 1
