@@ -19,6 +19,7 @@ from gezhi.diffusion import (
     heun,
     sample,
 )
+from gezhi.diffusion.denoiser import Prediction
 from gezhi.experiments import ddim, extended_analytic_dpm, probability_flow
 from gezhi.experiments.setups import judging, samples, variances
 from gezhi.experiments.setups.diffusion import SCHEDULE, Bed
@@ -68,7 +69,7 @@ def test_check_values_of_statistics():
         ratio = (LINEAR.noise(t) / LINEAR.signal(t)) ** 2
         assert direct.x0_var[t] == pytest.approx(ratio * expected, rel=1e-8)
         assert second.x0_var[t] == pytest.approx(ratio * (1 - float(direct.ms_eps[t])), rel=1e-9)
-    assert AnalyticVariance(direct)(300, 100, LINEAR.step(100, 300, 1.0), None) > 0
+    assert AnalyticVariance(direct)(300, 100, LINEAR.step(100, 300, 1.0), Prediction(torch.zeros(1, 1))) > 0
 
 
 def test_smoothed_digits_have_the_moments_and_the_entropy_of_the_sheet():

@@ -176,6 +176,8 @@ def convert_prediction(
         if signal == 0 and source in ("epsilon", "score"):
             fix = "Train the network for v_prediction or sample where the last step holds no signal."
             raise invalid("source", f"leave x₀ defined at t={t}, where ᾱ = 0", repr(source), fix)
+    if (source, target) == ("epsilon", "sample"):  # a difference of large quotients would lose digits
+        return affine(x, pred, 1.0, -noise) / signal
     return affine(x, pred, *_weights(signal, noise, source, target))
 
 

@@ -24,6 +24,7 @@ class AnalyticVariance:
         stats: from `estimate_x0_variance`, at the times of the sampler; per entry where they were taken per entry.
     Errors: KeyError for a time without statistics; ValueError for those of another schedule or another shape.
     Example:
+        >>> import torch
         >>> from gezhi.diffusion import GaussianMixture, NoiseSchedule, ancestral, sample
         >>> bed = GaussianMixture([1.0], [[0.0]], [[0.25]])
         >>> model, draw = bed.denoiser(NoiseSchedule.linear()), torch.Generator().manual_seed(0)

@@ -61,8 +61,8 @@ def dirac_gan(
     Returns: a `Game`, bound to its batch, whose states are (φ, θ) of length 2d.
     Example:
         >>> from gezhi.gan import non_saturating
-        >>> dirac_gan(non_saturating, dim=1).field(torch.tensor([0.0, 2.0], dtype=torch.float64)).tolist()
-        [-1.0, 0.0]
+        >>> dirac_gan(non_saturating, dim=1).field(torch.tensor([2.0, 1.0], dtype=torch.float64))
+        tensor([-0.8808,  0.2384], dtype=torch.float64)
     """
     _check(divergence, dim, normalize_critic)
     critic = nn.Linear(dim, 1, bias=False, dtype=torch.float64)
