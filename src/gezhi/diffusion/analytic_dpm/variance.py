@@ -22,7 +22,7 @@ class AnalyticVariance:
 
     Args:
         stats: from `estimate_x0_variance`, at the times of the sampler; per entry where they were taken per entry.
-    Errors: KeyError for a time without statistics; ValueError for those of another schedule.
+    Errors: KeyError for a time without statistics; ValueError for those of another schedule or shape.
     Example:
         >>> from gezhi.diffusion import GaussianMixture, NoiseSchedule, ancestral, sample
         >>> bed = GaussianMixture([1.0], [[0.0]], [[0.25]])
@@ -50,6 +50,9 @@ class AnalyticVariance:
         if not added.ndim:
             return coefficients.sigma2 + coefficients.gamma**2 * float(added)  # (3)
         like = prediction.mean
+        if added.shape != like.shape[1:]:
+            found = f"{tuple(added.shape)}, where samples have {tuple(like.shape[1:])}"
+            raise invalid("stats", "be one number a time, or of the shape of a sample", found)
         return (coefficients.sigma2 + coefficients.gamma**2 * added).to(like.device, like.dtype)[None]
 
 
