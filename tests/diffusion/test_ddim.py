@@ -33,22 +33,24 @@ from gezhi.diffusion.sampler import fixed_large, fixed_small
 X = torch.tensor([[0.3, -1.2, 2.0]], dtype=torch.float64)
 EPS = torch.tensor([[0.5, -0.7, 1.1]], dtype=torch.float64)
 GIVEN = Denoiser(lambda x, times: EPS.expand_as(x), LINEAR)
+
+
+def twice(x, times):
+    return 2 * x + times[:, None].to(x.dtype) / 1000
+
+
 SAMPLES = [
     Sample(slerp, (normal(2, 3), normal(2, 3, seed=1), 0.3)),
     Sample(slerp, (normal(2, 3), normal(2, 3, seed=1), torch.tensor([[0.2], [0.9]]).double())),
     Sample(
         denoising_loss,
-        (Denoiser(torch.nn.Identity(), LINEAR), normal(2, 3), torch.tensor([3, 900])),
+        (Denoiser(twice, LINEAR), normal(2, 3), torch.tensor([3, 900])),
         {"noise": normal(2, 3, seed=2)},
         compiles=False,
         differentiable=False,
         reason="takes a model",
     ),
 ]
-
-
-def twice(x, times):
-    return 2 * x + times[:, None].to(x.dtype) / 1000
 
 
 # ---- reference ------------------------------------------------------------------------------------------------------

@@ -37,31 +37,6 @@ from gezhi.diffusion import (
 )
 
 X = column(-1.2, 0.1, 0.9, 2.3)
-SAMPLES = [
-    Sample(
-        SecondMomentHead(5, 3),
-        (normal(2, 5, dtype=torch.float32), 400, normal(2, 3, dtype=torch.float32)),
-        differentiable=False,
-        reason="starts at zero",
-    ),
-    Sample(
-        ResidualHead(5, 3),
-        (normal(2, 5, dtype=torch.float32), 400, normal(2, 3, dtype=torch.float32)),
-        differentiable=False,
-        reason="starts at zero",
-    ),
-    Sample(
-        with_features(nn.Identity(), ""),
-        (normal(2, 3), torch.zeros(2)),
-        compiles=False,
-        differentiable=False,
-        reason="a hook of the call",
-    ),
-]
-
-
-def wave(x):
-    return 0.15 * torch.sin(3 * x)
 
 
 class Net(nn.Module):
@@ -79,6 +54,33 @@ class Net(nn.Module):
         self.calls += 1
         u = times[:, None].to(x.dtype) / 1000
         return self.last(torch.nn.functional.silu(self.trunk(torch.cat([x, u, (6 * u).sin()], 1))))
+
+
+SAMPLES = [
+    Sample(
+        SecondMomentHead(5, 3),
+        (normal(2, 5, dtype=torch.float32), 400, normal(2, 3, dtype=torch.float32)),
+        differentiable=False,
+        reason="starts at zero",
+    ),
+    Sample(
+        ResidualHead(5, 3),
+        (normal(2, 5, dtype=torch.float32), 400, normal(2, 3, dtype=torch.float32)),
+        differentiable=False,
+        reason="starts at zero",
+    ),
+    Sample(
+        with_features(Net(entries=3), "trunk"),
+        (normal(2, 3, dtype=torch.float32), torch.zeros(2)),
+        compiles=False,
+        differentiable=False,
+        reason="a hook of the call",
+    ),
+]
+
+
+def wave(x):
+    return 0.15 * torch.sin(3 * x)
 
 
 def full_stats(value=0.3, schedule=LINEAR):

@@ -1,5 +1,10 @@
 r"""DDPM and DDIM: one network trained to predict noise, a family of samplers with any number of steps.
 
+Title: DDPM and DDIM | DDPM 与 DDIM
+Also: DDIM, DDPM, denoising diffusion
+Tags: diffusion, sampling, training
+Articles: 生成扩散模型漫谈(四):DDIM = 高观点DDPM
+Page: docs/methods/ddim.md
 Notation: $\eta$ = `eta`, $\epsilon$ = what the network predicts, $z$ = a latent, the state at T.
 """
 
@@ -16,7 +21,7 @@ from torch import Tensor
 
 from gezhi._checks import check_choice, check_number, invalid
 from gezhi.diffusion.denoiser import Denoiser, Model, PredictionType, levels
-from gezhi.diffusion.sampler import Step, ancestral, check_finite, fixed_large, fixed_small, total
+from gezhi.diffusion.sampler import Step, ancestral, check_finite, ends, fixed_large, fixed_small
 from gezhi.diffusion.timesteps import chain
 
 __all__ = ["ddim_encode", "ddim_step", "ddpm_step", "denoising_loss", "slerp"]
@@ -76,7 +81,7 @@ def ddim_encode(
     if eta > 0:
         raise invalid("eta", "be 0", eta, "Only the step without noise can be walked backwards.")
     upwards = chain(times, model.schedule.steps)[::-1]
-    x, sums = x0, []
+    x, found = x0, []
     for s, t in pairwise(upwards):
         at = s if s > 0 else t
         signal, noise = model.schedule.signal(at), model.schedule.noise(at)
@@ -84,9 +89,9 @@ def ddim_encode(
         eps = (x.to(mean.dtype) - signal * mean) / noise
         signal_s, noise_s = model.schedule.signal(s), model.schedule.noise(s)
         clean = (x.to(mean.dtype) - noise_s * eps) / signal_s
-        x = (model.schedule.signal(t) * clean + model.schedule.noise(t) * eps).to(x0.dtype)
-        sums.append(total(x))
-    check_finite(sums, upwards)
+        x = (model.schedule.signal(t) * clean + model.schedule.noise(t) * eps).to(x0.dtype)  # (9)
+        found.append(ends(x))
+    check_finite(found, upwards)
     return x
 
 
@@ -127,7 +132,7 @@ def denoising_loss(
     wanted = {"epsilon": noise, "sample": x0, "v_prediction": signal * noise - level * x0, "score": -noise / level}
     check_choice("target", target, wanted)
     found = model.predict(states, t, target)
-    errors = (found - wanted[target].to(found.dtype)) ** 2
+    errors = (found - wanted[target].to(found.dtype)) ** 2  # (2)
     loss: Tensor = errors.mean() if reduction == "mean" else errors.sum() / max(len(x0), 1)
     return loss
 
@@ -150,6 +155,6 @@ def slerp(z1: Float[Tensor, "*shape"], z2: Float[Tensor, "*shape"], weight: floa
     """
     if not isinstance(weight, Tensor):
         angle = check_number("weight", weight) * math.pi / 2
-        return z1 * math.cos(angle) + z2 * math.sin(angle)
+        return z1 * math.cos(angle) + z2 * math.sin(angle)  # (10)
     angles = weight * (math.pi / 2)
     return z1 * angles.cos() + z2 * angles.sin()

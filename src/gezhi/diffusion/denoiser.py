@@ -176,30 +176,40 @@ def convert_prediction(
         if signal == 0 and source in ("epsilon", "score"):
             fix = "Train the network for v_prediction or sample where the last step holds no signal."
             raise invalid("source", f"leave x₀ defined at t={t}, where ᾱ = 0", repr(source), fix)
-    if target == "score" or source == "score":
-        eps = -noise * pred if source == "score" else _epsilon(pred, x, signal, noise, source)
-        return -eps / noise if target == "score" else _from_epsilon(eps, x, signal, noise, target)
-    if target == "epsilon":
-        return _epsilon(pred, x, signal, noise, source)
-    if source == "epsilon":
-        return _from_epsilon(pred, x, signal, noise, target)
+    return affine(x, pred, *_weights(signal, noise, source, target))
+
+
+def affine(x: Tensor, y: Tensor, a: Level, b: Level) -> Tensor:
+    """a·x + b·y, with one new tensor where a and b are numbers."""
+    if isinstance(a, Tensor) or isinstance(b, Tensor) or x.dtype != y.dtype:
+        return a * x + b * y
+    return torch.add(x, y, alpha=b) if a == 1 else (x * a).add_(y, alpha=b)
+
+
+def _weights(signal: Level, noise: Level, source: str, target: str) -> tuple[Level, Level]:
+    """The factors of the state and of the prediction. Between v and x₀ none of them needs a signal above 0."""
     square = signal**2 + noise**2
+    if (source, target) == ("v_prediction", "sample"):
+        return signal / square, -noise / square
+    if (source, target) == ("sample", "v_prediction"):
+        return signal / noise, -square / noise
+    of_x, of_pred = _to_epsilon(signal, noise, source)
+    if target == "epsilon":
+        return of_x, of_pred
+    if target == "score":
+        return -of_x / noise, -of_pred / noise
     if target == "sample":
-        return (signal * x - noise * pred) / square
-    return (signal * x - square * pred) / noise
+        return (1 - noise * of_x) / signal, -noise * of_pred / signal
+    return (square * of_x - noise) / signal, square * of_pred / signal
 
 
-def _epsilon(pred: Tensor, x: Tensor, signal: Level, noise: Level, source: str) -> Tensor:
+def _to_epsilon(signal: Level, noise: Level, source: str) -> tuple[Level, Level]:
     if source == "sample":
-        return (x - signal * pred) / noise
-    return (noise * x + signal * pred) / (signal**2 + noise**2) if source == "v_prediction" else pred
-
-
-def _from_epsilon(eps: Tensor, x: Tensor, signal: Level, noise: Level, target: str) -> Tensor:
-    if target == "sample":
-        less = x - noise * eps if isinstance(noise, Tensor) else torch.sub(x, eps, alpha=noise)
-        return less.div_(signal)
-    return ((signal**2 + noise**2) * eps - noise * x) / signal if target == "v_prediction" else eps
+        return 1 / noise, -signal / noise
+    if source == "v_prediction":
+        square = signal**2 + noise**2
+        return noise / square, signal / square
+    return 0.0, -noise if source == "score" else 1.0
 
 
 def levels(schedule: NoiseSchedule, t: Time, x: Tensor) -> tuple[Level, Level]:

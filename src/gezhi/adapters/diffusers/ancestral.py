@@ -16,7 +16,7 @@ from gezhi.adapters.diffusers import timesteps as spacing
 from gezhi.adapters.diffusers.host import DDPMScheduler, DDPMSchedulerOutput, randn_tensor, register_to_config
 from gezhi.diffusion.analytic_dpm import capped, first_step_clip
 from gezhi.diffusion.denoiser import Prediction, convert_prediction
-from gezhi.diffusion.sampler import Variance, check_finite, fixed_large, fixed_small, move, total
+from gezhi.diffusion.sampler import Variance, check_finite, ends, fixed_large, fixed_small, move
 from gezhi.diffusion.schedule import NoiseSchedule
 
 Generators = torch.Generator | list[torch.Generator] | None
@@ -206,7 +206,7 @@ class AncestralScheduler(DDPMScheduler):
     def _walk(self, timesteps: Sequence[int]) -> None:
         times = [t + 1 for t in timesteps]
         self._next = dict(pairwise([*times, 0]))
-        self._sums: dict[int, Tensor] = {}
+        self._ends: dict[int, Tensor] = {}
 
     def _variance(self) -> Variance:
         variance, levels = self._plain_variance(), self.config.first_step_levels
@@ -214,11 +214,11 @@ class AncestralScheduler(DDPMScheduler):
 
     def _watch(self, t: int, previous: Tensor) -> None:
         """Look once, after the last step, whether all was finite: on a GPU each look would wait for it."""
-        self._sums[t] = total(previous)
+        self._ends[t] = ends(previous)
         if self._next[t] == 0:
-            times = sorted(self._sums, reverse=True)
-            sums, self._sums = [self._sums[time] for time in times], {}
-            check_finite(sums, [*times, 0])
+            times = sorted(self._ends, reverse=True)
+            found, self._ends = [self._ends[time] for time in times], {}
+            check_finite(found, [*times, 0])
 
 
 def _noise(x: Tensor, *, like: Tensor, generator: Generators, given: Tensor | None) -> Tensor:

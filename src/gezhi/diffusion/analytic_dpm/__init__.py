@@ -1,5 +1,10 @@
 r"""Analytic-DPM: the best variance of a step, from one number a time that is estimated once from data.
 
+Title: Analytic-DPM | Analytic-DPM：最优方差的解析估计
+Also: analytic variance, optimal reverse variance
+Tags: diffusion, sampling, variance
+Articles: 生成扩散模型漫谈(七):最优扩散方差估计(上)
+Page: docs/methods/analytic_dpm.md
 Notation: $\bar\sigma_t^2$ = `VarianceStats.x0_var[t]`, $m_t=\frac1dE\|\epsilon_\theta\|^2$ = `ms_eps[t]`,
 $r_t=\frac1dE\|\varepsilon-\epsilon_\theta\|^2$ = `residual[t]`, $\Gamma_t=m_t/\bar\beta_t^2$,
 $\rho=\bar\beta/\bar\alpha$.

@@ -138,5 +138,7 @@ def _measured(
     off = clean - mean
     eps, missed = (noise.double() + off / ratio) ** 2, (off / ratio) ** 2
     if method == "estimate1":
-        return (clean - centre) ** 2 - (mean - centre) ** 2, eps, missed
-    return (ratio**2 * (1 - eps) if method == "estimate2" else off**2), eps, missed
+        return (clean - centre) ** 2 - (mean - centre) ** 2, eps, missed  # (6)
+    if method == "estimate2":
+        return ratio**2 * (1 - eps), eps, missed  # (7)
+    return off**2, eps, missed  # (5)

@@ -57,7 +57,7 @@ def _costs(schedule: NoiseSchedule, ms_eps: Tensor) -> Tensor:
         beta2 = -torch.expm1(2 * (logs[None, :] - logs[:, None]))
     else:
         beta2 = noise2[None, :] - (2 * (logs[None, :] - logs[:, None])).exp() * noise2[:, None]
-    argument = 1 - beta2 * (ms_eps[1:] / noise2)[None, :]
+    argument = 1 - beta2 * (ms_eps[1:] / noise2)[None, :]  # (9)
     upper = torch.ones_like(argument, dtype=torch.bool).triu(1)
     bad = (upper & (argument <= 0)).nonzero()
     if len(bad):

@@ -49,7 +49,7 @@ class AnalyticVariance:
             raise invalid("stats", "belong to the sampler's schedule", found)
         added = self.stats.x0_var[int(t)]
         if not added.ndim:
-            return coefficients.sigma2 + coefficients.gamma**2 * float(added)
+            return coefficients.sigma2 + coefficients.gamma**2 * float(added)  # (3)
         like = prediction.mean
         return (coefficients.sigma2 + coefficients.gamma**2 * added).to(like.device, like.dtype)[None]
 
@@ -86,7 +86,7 @@ def first_step_clip(pixel_levels: float) -> float:
     Args:
         pixel_levels: y ≥ 0; the paper takes 2 with DDPM's mean and 1 with DDIM's.
     """
-    return 2 * check_number("pixel_levels", pixel_levels, at_least=0) / 255 * math.sqrt(math.pi / 2)
+    return 2 * check_number("pixel_levels", pixel_levels, at_least=0) / 255 * math.sqrt(math.pi / 2)  # (10)
 
 
 def optimal_variance_bounds(
@@ -99,4 +99,4 @@ def optimal_variance_bounds(
     """
     c = schedule.step(s, t, eta)
     spread = min((c.noise_t / c.signal_t) ** 2 if c.signal_t else math.inf, largest_variance(data_range))
-    return c.sigma2, c.sigma2 + c.gamma**2 * spread
+    return c.sigma2, c.sigma2 + c.gamma**2 * spread  # (8)

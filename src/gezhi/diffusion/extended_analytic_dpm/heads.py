@@ -50,7 +50,7 @@ class SecondMomentHead(Head):
         """c, clipped: the variance of each entry of x₀ given the state."""
         self.belongs_to(schedule)
         h: Tensor = self(features, t, eps)
-        return self.clip(self.ratio2(schedule, t, eps) * (h - eps**2))
+        return self.clip(self.ratio2(schedule, t, eps) * (h - eps**2))  # (3)
 
     def loss(self, features: Tensor, t: Int[Tensor, " batch"], eps: Tensor, noise: Tensor) -> Float[Tensor, ""]:
         """Mean squared error against ε²."""
@@ -108,7 +108,7 @@ class ResidualHead(Head):
             return raw
         if self.positive == "exp":
             return raw.exp()
-        return nn.functional.softplus(raw + SHIFT) * self._scale(t, like)
+        return nn.functional.softplus(raw + SHIFT) * self._scale(t, like)  # (8)
 
     def _scale(self, t: Time, like: Tensor) -> float | Tensor:
         if self.scale is None:
@@ -120,13 +120,13 @@ class ResidualHead(Head):
     def x0_variance(self, schedule: NoiseSchedule, t: Time, eps: Tensor, features: Tensor) -> Tensor:
         """c, clipped: the mean squared error of each entry of x̂₀ given the state."""
         self.belongs_to(schedule)
-        return self.clip(self.ratio2(schedule, t, eps) * self(features, t, eps))
+        return self.clip(self.ratio2(schedule, t, eps) * self(features, t, eps))  # (5)
 
     def loss(self, features: Tensor, t: Int[Tensor, " batch"], eps: Tensor, noise: Tensor) -> Float[Tensor, ""]:
         """Mean squared error against (ε - ε_θ)²; for "exp" the normal likelihood, for "relative" in units of r_t."""
         wanted = (noise.to(eps.dtype) - eps) ** 2
         if self.positive == "exp":
             raw = self.output(features, eps)
-            return 0.5 * (raw + wanted * (-raw).exp()).mean()
+            return 0.5 * (raw + wanted * (-raw).exp()).mean()  # (7)
         g: Tensor = self(features, t, eps)
         return (((g - wanted) / self._scale(t, eps)) ** 2).mean()

@@ -34,8 +34,8 @@ def flow_drift(model: Model, x: Float[Tensor, " batch *shape"], t: Time) -> Floa
     References: Y. Song et al., Score-Based Generative Modeling through SDEs, 2020; 苏剑林, 生成扩散模型漫谈(六).
     """
     schedule = model.schedule
-    score = (schedule.signal(t) * model(x, t).mean - x) / schedule.noise(t) ** 2
-    return schedule.drift(t) * x - 0.5 * schedule.diffusion_sq(t) * score
+    score = (schedule.signal(t) * model(x, t).mean - x) / schedule.noise(t) ** 2  # (7)
+    return schedule.drift(t) * x - 0.5 * schedule.diffusion_sq(t) * score  # (6)
 
 
 def integrate_flow(
@@ -160,7 +160,7 @@ def log_prob(
     end = _time(model, model.schedule.steps if stop is None else stop)
     final = _solve(velocity, begin, START, end, rtol, atol, method)
     x, gained = final[:, :size].reshape(x0.shape), final[:, size]
-    return (_normal_log_prob(x, model.schedule.prior_std) if terminal == "prior" else terminal(x)) + gained
+    return (_normal_log_prob(x, model.schedule.prior_std) if terminal == "prior" else terminal(x)) + gained  # (10)
 
 
 def _normal_log_prob(x: Tensor, std: float) -> Tensor:

@@ -105,7 +105,7 @@ def _dpmpp_2m(model: Model, x: Tensor, t: Time, s: Time, memory: Any, noise: Noi
     guess = mean
     if memory is not None:
         before, h_before = memory
-        guess = mean + (mean - before) * (h / (2 * h_before))
+        guess = mean + (mean - before) * (h / (2 * h_before))  # (9)
     y = schedule.noise(s) / schedule.noise(t) * x - schedule.signal(s) * math.expm1(-h) * guess
     return y, (mean, h)
 
@@ -116,7 +116,7 @@ def _euler_maruyama(
     schedule = model.schedule
     g2, length = schedule.diffusion_sq(t), (s - t) / schedule.steps
     score = -_epsilon(model, x, t) / schedule.noise(t)
-    y = x + (schedule.drift(t) * x - 0.5 * (1 + noise_ratio**2) * g2 * score) * length
+    y = x + (schedule.drift(t) * x - 0.5 * (1 + noise_ratio**2) * g2 * score) * length  # (5)
     if noise is not None and noise_ratio > 0:
         y = y + noise_ratio * math.sqrt(-g2 * length) * noise(x)
     return y, memory

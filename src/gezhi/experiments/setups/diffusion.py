@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from gezhi._checks import invalid
 from gezhi.diffusion.ddim import denoising_loss
-from gezhi.diffusion.denoiser import Denoiser
+from gezhi.diffusion.denoiser import Denoiser, PredictionType
 from gezhi.diffusion.schedule import NoiseSchedule
 from gezhi.experiments.setups.denoisers import NETWORKS
 from gezhi.experiments.setups.loop import Loop, Losses, Part, averaged
@@ -48,6 +48,8 @@ class Bed:
         steps, batch: updates, and pictures in each.
         decay: of the running average of the weights, which is what samples.
         levels: of the pictures, where they are dequantised; 0: not.
+        prediction: what the network gives, and what its loss compares. A small network is too coarse for the noise of
+            states that are nearly all noise, where a hundredth of it is the whole picture; v has no such place.
     """
 
     network: str
@@ -61,6 +63,7 @@ class Bed:
     levels: int = 0
     rate: float = 1e-3
     decay: float = 0.999
+    prediction: PredictionType = "v_prediction"
 
     def pictures(self) -> Tensor:
         """All of the source, (rows, *shape) from -1 to 1."""
@@ -70,6 +73,9 @@ class Bed:
         """The network, in the order of memory in which convolutions are fastest."""
         network = NETWORKS[self.network](self.shape, width=self.width)
         return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+    def model(self, network: nn.Module) -> Denoiser:
+        return Denoiser(network, SCHEDULE, self.prediction)
 
 
 BEDS = {
@@ -90,13 +96,14 @@ def train(
         watch: told how many updates are done and the mean loss since it was told last.
     """
     network = untrained(bed, seed).to(data.device)
-    model, average = Denoiser(network, SCHEDULE), averaged(network, bed.decay)
+    model, average = bed.model(network), averaged(network, bed.decay)
     optimiser = torch.optim.Adam(model.parameters(), bed.rate, fused=True)
     fall = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, bed.steps)
 
     def update(draw: torch.Generator) -> Losses:
         x0 = data[torch.randint(len(data), (bed.batch,), generator=draw, device=data.device)]
-        loss = denoising_loss(model, dequantised(x0, bed.levels, draw) if bed.levels else x0, generator=draw)
+        x0 = dequantised(x0, bed.levels, draw) if bed.levels else x0
+        loss = denoising_loss(model, x0, target=bed.prediction, generator=draw)
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
@@ -108,7 +115,7 @@ def train(
     config = {**told(bed), "seed": seed, "data": digest(data)}
     draw = torch.Generator(data.device).manual_seed(seed)
     Loop(update, parts, config, draw, path, every, watch).run(bed.steps)
-    return Denoiser(average.module, SCHEDULE).eval()
+    return bed.model(average.module).eval()
 
 
 def untrained(bed: Bed, seed: int) -> nn.Module:
@@ -126,7 +133,7 @@ def trained(bed: Bed, data: Tensor, seed: int) -> Denoiser:
 
 
 def restored(bed: Bed, state: dict[str, Tensor]) -> Denoiser:
-    model = Denoiser(bed.make(), SCHEDULE)
+    model = bed.model(bed.make())
     model.load_state_dict(state)
     return model.eval()
 

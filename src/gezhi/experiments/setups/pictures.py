@@ -51,6 +51,12 @@ def dequantised(x: Tensor, levels: int, generator: torch.Generator) -> Tensor:
     return (whole + torch.rand(x.shape, generator=generator)) / levels * 2 - 1
 
 
+def as_levels(x: Tensor) -> NDArray[np.float64]:
+    """All pixels of pictures from -1 to 1 as levels of 0 to 255, in one row; what lies outside is clipped."""
+    found: NDArray[np.float64] = ((x.detach().double().cpu().clamp(-1, 1) + 1) * 127.5).round().flatten().numpy()
+    return found
+
+
 def grid(x: Tensor, columns: int | None = None) -> NDArray[np.uint8]:
     """Pictures side by side as one, in levels of 0 to 255: (height, width), or (height, width, 3) for three channels.
 
@@ -61,7 +67,7 @@ def grid(x: Tensor, columns: int | None = None) -> NDArray[np.uint8]:
     if x.ndim != 4 or x.shape[1] not in (1, 3) or not len(x):
         raise invalid("x", "be pictures (count, 1 or 3, height, width)", tuple(x.shape))
     across = check_integer("columns", columns or math.ceil(math.sqrt(len(x))), at_least=1)
-    tiles = F.pad(((x.detach().float().cpu().clamp(-1, 1) + 1) * 127.5).round(), (0, 1, 0, 1))
+    tiles = F.pad(torch.from_numpy(as_levels(x)).view(x.shape), (0, 1, 0, 1))
     rows = -(-len(x) // across)
     tiles = torch.cat([tiles, tiles.new_zeros(rows * across - len(x), *tiles.shape[1:])])
     channels, height, width = tiles.shape[1:]
