@@ -13,7 +13,7 @@ from cli.answers import sentence, words
 from PIL import Image
 from typer.testing import CliRunner
 
-from gezhi.cli import sampling, sampling_sources, sampling_steps
+from gezhi.cli import sampling, sampling_steps, sampling_training
 from gezhi.cli.app import app
 from gezhi.cli.bars import Bars
 from gezhi.data import load
@@ -162,7 +162,7 @@ def test_in_chinese(gezhi):
 
 
 def test_a_training_that_was_broken_off_goes_on(gezhi, tmp_path, monkeypatch):
-    monkeypatch.setattr(sampling_sources, "EVERY", 2)
+    monkeypatch.setattr(sampling_training, "EVERY", 2)
     flags = ("--updates", "7", "--steps", "3", "--count", "2", "--method", "ddim")
     monkeypatch.setenv("GEZHI_DATA", str(tmp_path / "whole"))
     gezhi("sample", "digits", *flags, "-o", "whole.npz")
@@ -217,7 +217,7 @@ def test_variances_are_measured_and_heads_trained_once(gezhi, monkeypatch):
 
 
 def test_the_sets_at_hand_have_their_own_networks():
-    bed, data = sampling_sources.pictures_of("digits")
+    bed, data = sampling_training.pictures_of("digits")
     assert (bed, data.shape) == (BEDS["digits"], (1797, 1, 8, 8))
 
 
