@@ -84,7 +84,7 @@ def test_each_step_is_that_of_ddim(kind, count):
             found = ours.step(output, t, x, eta=eta, variance_noise=noise)
             expected = theirs.step(output, t, x, eta=eta, variance_noise=noise)
             assert apart(found.prev_sample, expected.prev_sample) <= allowed(count)
-            assert apart(found.pred_original_sample, expected.pred_original_sample) <= 5e-5  # over a signal of 0.006
+            assert apart(found.pred_original_sample, expected.pred_original_sample) <= 1e-4  # over a signal of 0.006
 
 
 @pytest.mark.parametrize("count", COUNTS[1:])
@@ -108,7 +108,7 @@ def test_each_step_is_that_of_ddpm(variance, spacing, count):
             expected = (expected[0] - theirs._get_variance(t) ** 0.5 * noise, expected[1])
         error = (found[0].double() - expected[0].double()).abs().max()
         assert float(error / torch.cat([x, noise]).abs().max()) <= allowed(count)
-        assert apart(found[1], expected[1]) <= 5e-5
+        assert apart(found[1], expected[1]) <= 1e-4  # over a signal of 0.006
 
 
 @pytest.mark.parametrize("kind", KINDS)

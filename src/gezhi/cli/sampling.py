@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +43,7 @@ def run_and_print(asked: Sample) -> None:
     """Check, get the model, draw, write; nothing is written unless all of it was drawn."""
     check(asked)
     lang = asked.lang.value
-    with bars(quiet=asked.json) as shown:
+    with bars(quiet=asked.json) as shown, noted():
         training, measuring, head, drawing = (in_language(w, lang) for w in (TRAINING, MEASURING, HEAD, DRAWING))
         source = source_of(asked, shown, training)
         times = times_of(asked, source.model.schedule.steps)
@@ -57,6 +60,19 @@ def run_and_print(asked: Sample) -> None:
     note(in_language(END, lang).format(**{**told, "eta": eta, "name": told["source"]}), err=True)
     for file in files:
         note(str(file), err=True)
+
+
+@contextmanager
+def noted() -> Iterator[None]:
+    """A warning of a method becomes a line on standard error; others are given again."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    for each in caught:
+        if issubclass(each.category, UserWarning):
+            note(f"Note: {each.message}.", err=True)
+        else:
+            warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
 
 
 def check(asked: Sample) -> None:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from filelock import FileLock
 from torch import Tensor, nn
 
 from gezhi._checks import check_integer, invalid
 from gezhi.cli.bars import Bars
-from gezhi.data import KINDS, Images, cache_folder, load, read, sources
+from gezhi.cli.sampling_training import pictures_of, prepared, trained
 from gezhi.diffusion import Denoiser, VarianceStats, timestep_subsequence
 from gezhi.experiments.setups import diffusion, pictures
 from gezhi.experiments.setups.diffusion import BEDS, Bed
@@ -24,8 +21,6 @@ if TYPE_CHECKING:
     from gezhi.cli.commands.sample import Sample
 
 INDEX = "model_index.json"
-EVERY = 100  # updates between two checkpoints
-MLP_PIXELS = 144  # up to so many a network on all pixels at once, beyond a U-Net
 
 
 @dataclass(frozen=True)
@@ -94,37 +89,6 @@ def times_of(asked: Sample, training_steps: int) -> list[int]:
     return found
 
 
-def pictures_of(name: str) -> tuple[Bed, Tensor]:
-    """The pictures that a name stands for, and how a model is trained on them."""
-    if name in BEDS:
-        bed = BEDS[name]
-        return bed, bed.pictures()
-    data = prepared(name)
-    channels, height, width = data.shape[1:]
-    like = BEDS["digits" if data[0].numel() <= MLP_PIXELS else "clothes"]
-    return replace(like, source=Path(name).name, shape=(channels, height, width), levels=0), data
-
-
-def prepared(name: str) -> Tensor:
-    """Pictures of a source of gezhi.data, or of the user's file or folder, padded until 4 divides their sides."""
-    known = [source.name for source in sources() if source.kind == "images"]
-    path = Path(name)
-    if name in BEDS:
-        return BEDS[name].pictures()
-    if name in known:
-        found: Images = read(name)
-    elif path.exists():
-        found = load("images", path)
-    else:
-        must = (
-            f"be digits, clothes, {', '.join(known)}, a file or folder ({KINDS['images'].form}), a model or a pipeline"
-        )
-        raise invalid("SOURCE or --data", must, name)
-    height, width, *_ = found.images.shape[1:]
-    side = max(height, width)
-    return pictures.prepared(found, padded=side + -side % 4)
-
-
 def of_bed(name: str, model: Denoiser, bed: Bed, data: Callable[[], Tensor] | None) -> Source:
     flat = bed.network == "mlp"
     state = (bed.shape[0] * bed.shape[1] * bed.shape[2],) if flat else bed.shape
@@ -137,30 +101,6 @@ def of_bed(name: str, model: Denoiser, bed: Bed, data: Callable[[], Tensor] | No
 
     width = cast(int, cast(nn.Module, model.network).features)
     return Source(name, model, bed.shape, state, (-1.0, 1.0), states if data else None, "trunk", width)
-
-
-# ---- trained here ---------------------------------------------------------------------------------------------------
-
-
-def trained(bed: Bed, data: Tensor, bars: Bars, words: str) -> Denoiser:
-    """From the cache, or trained now: with a checkpoint, from which a training that was killed goes on exactly."""
-    told = {**diffusion.told(bed), "data": diffusion.digest(data)}
-    key = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
-    path = cache_folder() / "made" / f"sampler-{key}.safetensors"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_suffix(".lock")):  # of two commands at once one trains
-        if path.exists():
-            return diffusion.load(path)[0]
-        checkpoint = path.with_suffix(".checkpoint")
-        with bars.bar(words, bed.steps) as move:
-
-            def watch(done: int, losses: dict[str, float]) -> None:
-                move(done, f"({losses['loss']:.4f})")
-
-            model = diffusion.train(bed, data, 0, path=checkpoint, every=EVERY, watch=watch)
-        diffusion.save(path, model, bed)
-        checkpoint.unlink(missing_ok=True)
-    return model
 
 
 # ---- made before ----------------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from gezhi._checks import check_choice, check_number, invalid
 from gezhi.diffusion.denoiser import Denoiser, Model, PredictionType, levels
-from gezhi.diffusion.sampler import Step, ancestral, check_finite, fixed_large, fixed_small, total
+from gezhi.diffusion.sampler import Step, ancestral, check_finite, ends, fixed_large, fixed_small
 from gezhi.diffusion.timesteps import chain
 
 __all__ = ["ddim_encode", "ddim_step", "ddpm_step", "denoising_loss", "slerp"]
@@ -81,7 +81,7 @@ def ddim_encode(
     if eta > 0:
         raise invalid("eta", "be 0", eta, "Only the step without noise can be walked backwards.")
     upwards = chain(times, model.schedule.steps)[::-1]
-    x, sums = x0, []
+    x, found = x0, []
     for s, t in pairwise(upwards):
         at = s if s > 0 else t
         signal, noise = model.schedule.signal(at), model.schedule.noise(at)
@@ -90,8 +90,8 @@ def ddim_encode(
         signal_s, noise_s = model.schedule.signal(s), model.schedule.noise(s)
         clean = (x.to(mean.dtype) - noise_s * eps) / signal_s
         x = (model.schedule.signal(t) * clean + model.schedule.noise(t) * eps).to(x0.dtype)  # (9)
-        sums.append(total(x))
-    check_finite(sums, upwards)
+        found.append(ends(x))
+    check_finite(found, upwards)
     return x
 
 

@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gezhi._checks import check_number, invalid
-from gezhi.diffusion.denoiser import Model, Prediction
+from gezhi.diffusion.denoiser import Model, Prediction, affine
 from gezhi.diffusion.schedule import StepCoefficients
 from gezhi.diffusion.timesteps import chain
 
@@ -60,13 +60,13 @@ def sample(
     """
     walk = chain(times, model.schedule.steps)
     draw = noise or partial(_normal, generator=generator)
-    memory, states, sums = None, [x], []
+    memory, states, found = None, [x], []
     for t, s in pairwise(walk):
         x, memory = step(model, x, t, s, memory, draw)
-        sums.append(total(x))
+        found.append(ends(x))
         if return_trajectory:
             states.append(x)
-    check_finite(sums, walk)
+    check_finite(found, walk)
     return torch.stack(states) if return_trajectory else x
 
 
@@ -74,14 +74,14 @@ def _normal(x: Tensor, generator: torch.Generator | None) -> Tensor:
     return torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
 
 
-def total(x: Tensor) -> Tensor:
-    """A sum that is finite where all of x is, in float32 at least: a fraction of what looking at each entry costs."""
-    return x.sum(dtype=torch.promote_types(x.dtype, torch.float32))
+def ends(x: Tensor) -> Tensor:
+    """The least and the greatest entry, which are finite where all are; one pass and no wait for a device."""
+    return torch.stack(torch.aminmax(x.detach())) if x.numel() else x.new_zeros(2)
 
 
-def check_finite(sums: list[Tensor], walk: Sequence[int | float]) -> None:
-    """FloatingPointError that names the first step after which not all was finite; `sums` has the `total` of each."""
-    good = torch.stack(sums).isfinite()
+def check_finite(both: list[Tensor], walk: Sequence[int | float]) -> None:
+    """FloatingPointError that names the first step after which not all was finite; `both` has the `ends` of each."""
+    good = torch.stack(both).isfinite().all(1)
     if bool(good.all()):
         return
     i = int((~good).nonzero()[0])
@@ -144,18 +144,17 @@ def move(
     *,
     keep_eps: bool,
 ) -> Tensor:
-    """The step of `ancestral` with a prediction that is made and a mean that is clipped, in the type of x."""
+    """The step of `ancestral` from a prediction that is made and its clipped mean (the same tensor: not clipped)."""
     mean, wide = prediction.mean, x.to(prediction.mean.dtype)
     if clipped is not mean and keep_eps:
-        y = (c.signal_s * clipped).add_(torch.sub(wide, mean, alpha=c.signal_t), alpha=c.kappa)
+        y = affine(clipped, affine(wide, mean, 1.0, -c.signal_t), c.signal_s, c.kappa)
     else:
-        y = (c.kappa * wide).add_(clipped, alpha=c.gamma)
+        y = affine(wide, clipped, c.kappa, c.gamma)
     if s > 0 and noise is not None:
         added = variance(t, s, c, prediction)
-        if isinstance(added, Tensor):
-            y = y.addcmul_(added.sqrt(), noise(wide))
-        elif added > 0:
-            y = y.add_(noise(wide), alpha=math.sqrt(added))
+        if isinstance(added, Tensor) or added > 0:
+            drawn = noise(wide)
+            y = y + added.sqrt() * drawn if isinstance(added, Tensor) else affine(y, drawn, 1.0, math.sqrt(added))
     return y.to(x.dtype)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import pairwise
@@ -11,15 +10,15 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from gezhi._checks import check_choice, check_integer, check_number, invalid
+from gezhi._checks import check_choice, invalid
 from gezhi.adapters.diffusers import timesteps as spacing
-from gezhi.adapters.diffusers.host import DDPMScheduler, DDPMSchedulerOutput, randn_tensor, register_to_config
+from gezhi.adapters.diffusers.host import DDPMScheduler, DDPMSchedulerOutput, register_to_config
+from gezhi.adapters.diffusers.outputs import Generators, mean_of, noise_like
+from gezhi.adapters.diffusers.settings import check_settings, translated
 from gezhi.diffusion.analytic_dpm import capped, first_step_clip
-from gezhi.diffusion.denoiser import Prediction, convert_prediction
-from gezhi.diffusion.sampler import Variance, check_finite, fixed_large, fixed_small, move, total
+from gezhi.diffusion.denoiser import Prediction
+from gezhi.diffusion.sampler import Variance, check_finite, ends, fixed_large, fixed_small, move
 from gezhi.diffusion.schedule import NoiseSchedule
-
-Generators = torch.Generator | list[torch.Generator] | None
 
 
 class AncestralScheduler(DDPMScheduler):
@@ -60,7 +59,7 @@ class AncestralScheduler(DDPMScheduler):
         beta_end: float = 0.02,
         beta_schedule: str = "linear",
         trained_betas: Sequence[float] | None = None,
-        clip_sample: bool = True,  # noqa: ARG002 (read from the config)
+        clip_sample: bool = True,
         clip_sample_range: float = 1.0,
         prediction_type: Literal["epsilon", "sample", "v_prediction"] = "epsilon",
         timestep_spacing: Literal["leading", "linspace", "trailing", "quadratic"] = "leading",
@@ -72,16 +71,7 @@ class AncestralScheduler(DDPMScheduler):
     ) -> None:
         variance_type = variance_type or self.VARIANCES[0]
         check_choice("variance_type", variance_type, self.VARIANCES)
-        check_choice("prediction_type", prediction_type, ("epsilon", "sample", "v_prediction"))
-        check_choice("timestep_spacing", timestep_spacing, spacing.SPACINGS)
-        check_number("clip_sample_range", clip_sample_range, above=0)
-        check_number("eta", eta, at_least=0, below=math.inf)
-        check_integer("steps_offset", steps_offset, at_least=0)
-        if first_step_levels is not None:
-            check_number("first_step_levels", first_step_levels, at_least=0)
-        if trained_betas is not None and len(trained_betas) != num_train_timesteps:
-            found = f"{len(trained_betas)} and {num_train_timesteps}"
-            raise invalid("trained_betas and num_train_timesteps", "agree", found)
+        check_settings(self.config)
         known = self.config
         super().__init__(
             num_train_timesteps, beta_start, beta_end, beta_schedule, trained_betas,
@@ -101,13 +91,9 @@ class AncestralScheduler(DDPMScheduler):
         Errors: ValueError for a config without betas, and for one with dynamic thresholding, which is not done here.
         """
         if isinstance(config, Mapping):
-            if kwargs.get("thresholding", config.get("thresholding", False)):
-                fix = "Pass thresholding=False, and a clip_sample_range where the data have one."
-                raise invalid("thresholding", "be False", True, fix)
-            if not {"beta_schedule", "trained_betas"} & {*config, *kwargs}:
-                raise invalid("config", "be of a scheduler with betas", config.get("_class_name", "one without"))
-            config = {"clip_sample": False, **config}
-            if cls.VARIANCES is not AncestralScheduler.VARIANCES and config.get("variance_type") not in cls.VARIANCES:
+            config = translated(config, kwargs)
+            own = cls.VARIANCES is not AncestralScheduler.VARIANCES
+            if own and config.get("variance_type") not in cls.VARIANCES:
                 config.pop("variance_type", None)
         return super().from_config(config, return_unused_kwargs, **kwargs)
 
@@ -173,7 +159,7 @@ class AncestralScheduler(DDPMScheduler):
         prediction = self._prediction(model_output, sample, t)
         reach = self.config.clip_sample_range
         clipped = prediction.mean.clamp(-reach, reach) if self.config.clip_sample else prediction.mean
-        noise = partial(_noise, like=model_output, generator=generator, given=variance_noise)
+        noise = partial(noise_like, like=model_output, generator=generator, given=variance_noise)
         keep_eps = eta != 1 and not use_clipped_model_output
         variance = self._variance()
         previous = move(sample, prediction, clipped, t, s, coefficients, variance, noise, keep_eps=keep_eps)
@@ -184,16 +170,7 @@ class AncestralScheduler(DDPMScheduler):
     # ---- what the other schedulers do otherwise ----
 
     def _prediction(self, model_output: Tensor, sample: Tensor, t: int) -> Prediction:
-        wide = torch.promote_types(sample.dtype, torch.float32)
-        x, raw = sample.to(wide), model_output.to(wide)
-        if raw.shape != x.shape:
-            doubled = raw.ndim > 1 and raw.shape[1] == 2 * x.shape[1]
-            fix = "With a variance in the second half of the channels, take ExtendedAnalyticDPMScheduler."
-            raise invalid(
-                "model_output", f"have the shape of sample, {tuple(x.shape)}", tuple(raw.shape), fix * doubled
-            )
-        kind = self.config.prediction_type
-        return Prediction(convert_prediction(raw, x, self.noise_schedule, t, source=kind, target="sample"))
+        return Prediction(mean_of(model_output, sample, self.noise_schedule, t, self.config.prediction_type))
 
     def _plain_variance(self) -> Variance:
         return fixed_small if self.variance_type == "fixed_small" else fixed_large
@@ -206,7 +183,7 @@ class AncestralScheduler(DDPMScheduler):
     def _walk(self, timesteps: Sequence[int]) -> None:
         times = [t + 1 for t in timesteps]
         self._next = dict(pairwise([*times, 0]))
-        self._sums: dict[int, Tensor] = {}
+        self._ends: dict[int, Tensor] = {}
 
     def _variance(self) -> Variance:
         variance, levels = self._plain_variance(), self.config.first_step_levels
@@ -214,15 +191,8 @@ class AncestralScheduler(DDPMScheduler):
 
     def _watch(self, t: int, previous: Tensor) -> None:
         """Look once, after the last step, whether all was finite: on a GPU each look would wait for it."""
-        self._sums[t] = total(previous)
+        self._ends[t] = ends(previous)
         if self._next[t] == 0:
-            times = sorted(self._sums, reverse=True)
-            sums, self._sums = [self._sums[time] for time in times], {}
-            check_finite(sums, [*times, 0])
-
-
-def _noise(x: Tensor, *, like: Tensor, generator: Generators, given: Tensor | None) -> Tensor:
-    """Noise of the model's type and device, as diffusers draws it, in the type of the computation."""
-    if given is None:
-        given = randn_tensor(x.shape, generator=generator, device=like.device, dtype=like.dtype)
-    return given.to(x.dtype)
+            times = sorted(self._ends, reverse=True)
+            found, self._ends = [self._ends[time] for time in times], {}
+            check_finite(found, [*times, 0])
