@@ -25,7 +25,7 @@ class AnalyticVariance:
     Errors: KeyError for a time without statistics; ValueError for those of another schedule or another shape.
     Example:
         >>> import torch
-        >>> from gezhi.diffusion import GaussianMixture, NoiseSchedule, ancestral, sample
+        >>> from gezhi.diffusion import GaussianMixture, NoiseSchedule, ancestral, estimate_x0_variance, sample
         >>> bed = GaussianMixture([1.0], [[0.0]], [[0.25]])
         >>> model, draw = bed.denoiser(NoiseSchedule.linear()), torch.Generator().manual_seed(0)
         >>> stats = estimate_x0_variance(model, bed.sample(500, draw), [1, 500, 1000], generator=draw)
