@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
@@ -331,3 +332,16 @@ def test_sets_have_no_order_and_mappings_have_one():
         other.add(word)
     assert reach.reach(set(words)) == reach.reach(other)
     assert reach.reach({"a": 1, "b": 2}) != reach.reach({"b": 2, "a": 1})
+
+
+class Lazy:
+    @functools.cached_property
+    def value(self):
+        return 1
+
+
+def test_what_an_object_keeps_of_itself_does_not_count():
+    lazy = Lazy()
+    before = reach(lazy, own=__name__.partition(".")[0])
+    assert lazy.value == 1
+    assert reach(lazy, own=__name__.partition(".")[0]) == before

@@ -102,6 +102,7 @@ class _Walker:
         elif self.is_ours(type(value).__module__):
             slots = {name for base in type(value).__mro__ for name in getattr(base, "__slots__", ())}
             kept = {name for name in getattr(value, "__dict__", ()) if not name.startswith("__")}
+            kept -= {name for name in kept if _is_cached(type(value), name)}  # there once it was asked for
             names = sorted(slots | kept | ({"__wrapped__"} if hasattr(value, "__wrapped__") else set()))
         else:
             self.say("shown", _name(value))
@@ -231,6 +232,10 @@ def _nest(code: types.CodeType) -> Iterator[types.CodeType]:
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
             yield from _nest(constant)
+
+
+def _is_cached(kind: type, name: str) -> bool:
+    return isinstance(getattr(kind, name, None), functools.cached_property)
 
 
 def _unbound(member: Any) -> Any:

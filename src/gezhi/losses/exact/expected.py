@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any, Literal, cast
 
 import torch
@@ -13,7 +14,11 @@ from gezhi._checks import check_integer, check_number, invalid
 from gezhi.losses._rows import Reduction, at_least_single, check_index, reduce
 from gezhi.losses.exact.normal import log_cdf, mode_and_width
 
-RULES: dict[int, tuple[Tensor, Tensor]] = {}
+
+@lru_cache(maxsize=16)
+def kept_rule(nodes: int) -> tuple[Tensor, Tensor]:
+    """Computed once; of ordinary tensors, whoever asks first."""
+    return _golub_welsch(nodes)
 
 
 def log_expected_accuracy(
@@ -202,10 +207,8 @@ def _log_orthant(m: Float[Tensor, "rows others"], nodes: int) -> Float[Tensor, "
 
 def _rule(nodes: int, like: Tensor) -> tuple[Float[Tensor, " nodes"], Float[Tensor, " nodes"]]:
     """Nodes x, and log w + x²/2 for weights w that sum to 1, of the standard normal weight."""
-    if torch.compiler.is_compiling():  # a graph must not meet tensors of an earlier one
-        rule = _golub_welsch(nodes)
-    else:
-        rule = RULES.get(nodes) or RULES.setdefault(nodes, _golub_welsch(nodes))
+    # A graph must not meet tensors of an earlier one.
+    rule = _golub_welsch(nodes) if torch.compiler.is_compiling() else kept_rule(nodes)
     return rule[0].to(like), rule[1].to(like)
 
 
