@@ -342,6 +342,6 @@ class Lazy:
 
 def test_what_an_object_keeps_of_itself_does_not_count():
     lazy = Lazy()
-    before = reach(lazy, own=__name__.partition(".")[0])
+    before = reach.reach(lazy, own=__name__.partition(".")[0])
     assert lazy.value == 1
-    assert reach(lazy, own=__name__.partition(".")[0]) == before
+    assert reach.reach(lazy, own=__name__.partition(".")[0]) == before
