@@ -53,7 +53,7 @@ bench: .venv/.dev  ## peers side by side; slow, wants an idle machine
 
 .venv/.demo: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(PIP_INSTALL) -e '.[lab,graph]'
+	$(PIP_INSTALL) -e '.[lab,graph,text]'
 	touch $@
 
 .venv/.dev: pyproject.toml constraints.txt

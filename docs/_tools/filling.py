@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from _tools import attacked, index, parts, sampled, swapped
+from _tools import attacked, index, lexicon, parts, sampled, swapped
 from _tools.house import LANGS, House, Problem
 from gezhi._catalogue import methods
 from gezhi.lab.verdicts import Record
@@ -27,6 +27,7 @@ def generated(house: House, reference: Record | None) -> Iterator[tuple[Path, Ma
         yield house.docs / "guide" / f"attention{suffix}", {"attention": swapped.attention_part(house, lang)}
         yield house.docs / "guide" / f"diffusion{suffix}", {"diffusion": sampled.diffusion_part(house, lang)}
         yield house.docs / "guide" / f"adversarial{suffix}", {"adversarial": attacked.adversarial_part(house, lang)}
+        yield house.docs / "guide" / f"words{suffix}", {"words": lexicon.words_part(house, lang)}
 
 
 def fill(house: House, reference: Record | None, *, write: bool) -> Iterator[Problem]:

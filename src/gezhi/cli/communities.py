@@ -20,6 +20,7 @@ from rich.console import Console
 
 from gezhi import __version__
 from gezhi._checks import check_number, invalid
+from gezhi.cli.output import harmless
 from gezhi.data import DataError, DataWarning, Edges, load
 from gezhi.graph.infomap import Codelength, InfomapClustering
 from gezhi.lab.record import write_atomically
@@ -217,18 +218,6 @@ def as_csv(result: Result) -> str:
         inside = [":".join(steps[:level]) if level <= len(path) else "" for level in range(1, len(levels) + 1)]
         rows.append(",".join([quoted(harmless(name)), whole, *inside]))
     return "\n".join(rows) + "\n"
-
-
-def harmless(name: str) -> str:
-    """A name as a cell that no spreadsheet runs."""
-    return f"'{name}" if name.startswith(("=", "+", "-", "@", "\t", "\r")) and not is_number(name) else name
-
-
-def is_number(name: str) -> bool:
-    try:
-        return bool(np.isfinite(float(name)))
-    except ValueError:
-        return False
 
 
 def quoted(cell: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -57,3 +58,15 @@ def console(*, err: bool = False) -> Console:
 def note(text: str, *, err: bool = False, style: str | None = None) -> None:
     """A line that a terminal may wrap anywhere: a path stays one path."""
     console(err=err).print(text, style=style, soft_wrap=True)
+
+
+def harmless(cell: str) -> str:
+    """A cell of a table that no spreadsheet runs."""
+    return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) and not _is_number(cell) else cell
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        return math.isfinite(float(cell))
+    except ValueError:
+        return False

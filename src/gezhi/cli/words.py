@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from gezhi._checks import check_integer, invalid
 from gezhi.cli.commands.words import Words
 from gezhi.cli.corpus import Corpus, progress
-from gezhi.cli.output import console, echo_json, note
+from gezhi.cli.output import console, echo_json, harmless, note
 from gezhi.data.raw_text import check_encoding, open_text
 from gezhi.lab.record import write_atomically
 from gezhi.text import WordDiscovery
@@ -167,8 +167,11 @@ def weakest(word: str, solid: dict[str, float], order: int) -> float | None:
 
 
 def as_tsv(result: Result) -> str:
-    """`word`, `count` and `solidity` (empty for a single character) between tabs, under these names."""
-    rows = (f"{row.word}\t{row.count}\t{shown(row.solidity)}\n" for row in result.rows)
+    """`word`, `count` and `solidity` (empty for a single character) between tabs, under these names.
+
+    A word that a spreadsheet would take for a formula has an apostrophe before it; none of the default's begins so.
+    """
+    rows = (f"{harmless(row.word)}\t{row.count}\t{shown(row.solidity)}\n" for row in result.rows)
     return "word\tcount\tsolidity\n" + "".join(rows)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 
 from gezhi._jit import compiled
 from gezhi.data import read
-from gezhi.text.word_discovery.characters import Alphabet, alphabet
+from gezhi.text.word_discovery.characters import Alphabet, of_points
 from gezhi.text.word_discovery.cutting import Trie, trie
 from gezhi.text.word_discovery.kernels import place, shift_of
 
@@ -22,8 +21,6 @@ Rows = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Marks = NDArray[np.bool_]
 BLOCK = 20  # lines of a row of the test
-PIECE = re.compile(r"\[?(.+)/\w+(?:\]\w+)?")  # `word/tag`, with a bracket before or after where words make a name
-EVERYTHING = "^\x00"  # all characters, for cutting
 
 
 # ---- texts ----------------------------------------------------------------------------------------------------------
@@ -49,8 +46,13 @@ class Gold:
 @lru_cache(maxsize=1)
 def newspaper() -> Gold:
     """People's Daily, January 1998."""
-    pieces = (map(PIECE.fullmatch, line.split()) for line in read("people-daily-199801").texts)
-    return Gold(tuple(tuple(piece[1] for piece in line if piece) for line in pieces))
+    return Gold(tuple(tuple(map(word_of, line.split())) for line in read("people-daily-199801").texts))
+
+
+def word_of(piece: str) -> str:
+    """`中央` of `[中央/n`, `电台` of `电台/n]nt`: brackets tell which words make a name."""
+    word = piece[: piece.rindex("/")]
+    return word[1:] if word.startswith("[") and len(word) > 1 else word
 
 
 @lru_cache(maxsize=1)
@@ -99,7 +101,7 @@ class Segmenter:
 
     @classmethod
     def of(cls, words: Mapping[str, int]) -> Segmenter:
-        letters, total = alphabet(EVERYTHING), max(1, sum(words.values()))
+        letters, total = of_points(sorted(map(ord, {"\n", *chain.from_iterable(words)}))), max(1, sum(words.values()))
         longest = max([2, *map(len, words)])
         by_size: list[list[str]] = [[] for _ in range(longest + 1)]
         for word in words:

@@ -60,7 +60,7 @@ def alphabet(keep: str | Callable[[str], bool]) -> Alphabet:
     """The alphabet of a regular-expression class (what its brackets hold), or of a function of a character."""
     if not isinstance(keep, str) and not callable(keep):
         raise invalid("keep", "be a regular-expression class or a function", repr(keep), kind=TypeError)
-    return _of_class(keep) if isinstance(keep, str) else _of_points(ord(c) for c in _every() if keep(c))
+    return _of_class(keep) if isinstance(keep, str) else of_points(ord(c) for c in _every() if keep(c))
 
 
 @lru_cache(maxsize=4)
@@ -72,7 +72,7 @@ def _of_class(keep: str) -> Alphabet:
     found = pattern.findall(_every())
     if any(len(match) != 1 for match in found):
         raise invalid("keep", "be one regular-expression class without its brackets", repr(keep))
-    return _of_points(map(ord, found))
+    return of_points(map(ord, found))
 
 
 def _every() -> str:
@@ -80,7 +80,8 @@ def _every() -> str:
     return "".join(chr(point) for point in range(1, sys.maxunicode + 1) if not 0xD800 <= point < 0xE000)
 
 
-def _of_points(kept: Iterable[int]) -> Alphabet:
+def of_points(kept: Iterable[int]) -> Alphabet:
+    """The alphabet of these code points, which ascend."""
     points = np.array([0, *kept], dtype=np.uint32)
     if len(points) == 1:
         raise invalid("keep", "keep a character at least", "a class that keeps none")
