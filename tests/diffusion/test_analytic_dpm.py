@@ -532,6 +532,12 @@ def estimate(**kwargs):
             lambda: AnalyticVariance(exact_line())(500, 1, NoiseSchedule.cosine().step(1, 500), ANY),
             "stats must belong to the sampler's schedule: got ᾱ=0.280334 at t=500, where the sampler has 0.70274",
         ),
+        (
+            lambda: AnalyticVariance(stats_of(torch.ones(1001, 3).double(), torch.ones(1001).double()))(
+                500, 1, LINEAR.step(1, 500), ANY
+            ),
+            r"stats must be one number a time, or of the shape of a sample: got \(3,\), where samples have \(1,\)",
+        ),
         (lambda: optimal_trajectory(LINEAR, exact_line().ms_eps, 1), "count must lie between 2 and 1000: got 1"),
         (lambda: optimal_trajectory(LINEAR, exact_line().ms_eps[1:], 5), r"ms_eps must have an entry for each of t"),
         (

@@ -65,7 +65,7 @@ def judged(options: Options, task: Task, seed: int, size: Size) -> Metrics:
     return {**found, RATIO: found[DISTANCE] / least, ENERGY_RATIO: found[ENERGY] / base[ENERGY]}
 
 
-FULL = Size(4000, 4000)
+FULL = Size(6000, 6000)
 SMOKE = Size(3, 3, trained=64, judged=64, validated=64, count=16)
 MEANS = {"DDPM": (1.0,), "DDIM": (0.0,)}
 TASKS = {

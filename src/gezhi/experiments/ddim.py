@@ -78,7 +78,7 @@ TRAINED = Study(
     judged,
     {LONG: ddpm_long, SHORT: ddim_short, SHORT_DDPM: ddpm_short},
     {"digits": Case("digits"), "clothes": Case("clothes")},
-    {"smoke": {"clothes": SMOKE}, "full": Length(Size(4000, 4000))},
+    {"smoke": {"clothes": SMOKE}, "full": Length(Size(6000, 6000))},
     claims={
         "tenth": inside(OVER_LONG, SHORT, high=1.25),
         "needs-ddim": inside(OVER_SHORT, SHORT, high=0.9),

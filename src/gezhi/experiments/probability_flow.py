@@ -326,7 +326,7 @@ NETWORK = Study(
     apart,
     {SDE: ddpm, HEUNS: ode},
     {"digits": Case("digits"), "clothes": Case("clothes")},
-    {"smoke": {"clothes": SMOKE}, "full": {"digits": Length(Size(4000, 4000, count=500))}},
+    {"smoke": {"clothes": SMOKE}, "full": {"digits": Length(Size(6000, 6000, count=500))}},
     claims={"trained": at("digits", inside(APART, HEUNS, high=0.25))},
     trains=shortened,
     seeds={"full": 5},

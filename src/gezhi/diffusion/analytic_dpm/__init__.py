@@ -1,7 +1,7 @@
 r"""Analytic-DPM: the best variance of a step, from one number a time that is estimated once from data.
 
 Title: Analytic-DPM | Analytic-DPM：最优方差的解析估计
-Also: analytic variance, optimal reverse variance
+Also: Analytic-DPM, analytic variance, optimal reverse variance
 Tags: diffusion, sampling, variance
 Articles: 生成扩散模型漫谈(七):最优扩散方差估计(上)
 Page: docs/methods/analytic_dpm.md

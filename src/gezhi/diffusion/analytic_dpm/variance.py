@@ -51,6 +51,9 @@ class AnalyticVariance:
         if not added.ndim:
             return coefficients.sigma2 + coefficients.gamma**2 * float(added)  # (3)
         like = prediction.mean
+        if added.shape != like.shape[1:]:
+            found = f"{tuple(added.shape)}, where samples have {tuple(like.shape[1:])}"
+            raise invalid("stats", "be one number a time, or of the shape of a sample", found)
         return (coefficients.sigma2 + coefficients.gamma**2 * added).to(like.device, like.dtype)[None]
 
 

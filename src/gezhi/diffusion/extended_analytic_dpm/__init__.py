@@ -1,7 +1,7 @@
 r"""Extended Analytic-DPM: a small head on a frozen network gives each entry of each state its variance.
 
 Title: Extended Analytic-DPM | 扩展的 Analytic-DPM
-Also: SN-DDPM, NPR-DDPM, learned variance
+Also: Extended Analytic-DPM, NPR-DDPM, SN-DDPM, learned variance
 Tags: diffusion, sampling, variance
 Articles: 生成扩散模型漫谈(八):最优扩散方差估计(下)
 Page: docs/methods/extended_analytic_dpm.md

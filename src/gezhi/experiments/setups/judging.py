@@ -40,7 +40,7 @@ class Case:
 
 
 BEDS = {
-    name: Bed("unet", source, (1, 16, 16), width=16, steps=4000, batch=64, side=SIDE, padded=16)
+    name: Bed("unet", source, (1, 16, 16), width=16, steps=6000, batch=64, side=SIDE, padded=16)
     for name, source in (("digits", "mnist"), ("clothes", "fashion-mnist"))
 }
 

@@ -44,7 +44,7 @@ class Size:
     trained: int = 10_000
     judged: int = 5_000
     validated: int = 1_000
-    count: int = 750
+    count: int = 600
 
 
 class Parts(NamedTuple):
