@@ -42,7 +42,8 @@ def _told(known: dict[str, Any], lang: str) -> str:
     count, seconds = len(known["runs"]), known["seconds"]
     packages = ", ".join(f"{name} {version}" for name, version in known["packages"].items())
     floors = ", ".join(
-        f"{over_seeds([run['training images'][metric] for run in known['runs']]).value:.3f}" for metric in METRICS
+        f"{over_seeds([run['training images'][metric] for run in known['runs']]).value:.3f}".replace("-", "−")
+        for metric in METRICS
     )
     updates, head, drawn = known["updates"], known["head"], known["count"]
     if lang == "zh":

@@ -131,7 +131,7 @@ def main() -> None:
     if asked.out:
         asked.out.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     if asked.picture:
-        save_grid(asked.picture, F.interpolate(results[0][1], scale_factor=4), columns=10)
+        save_grid(asked.picture, F.interpolate(results[0][1], scale_factor=6), columns=10)
 
 
 if __name__ == "__main__":

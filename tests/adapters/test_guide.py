@@ -120,7 +120,7 @@ def test_the_guide_to_diffusion_runs_and_reports(monkeypatch, tmp_path):
         assert arm.keys() == {"5", "10", "25"}
         assert all(distance > 0 for found in arm.values() for distance in found.values())
     with Image.open(picture) as image:
-        assert image.size == (10 * 33 - 1, 6 * 33 - 1)
+        assert image.size == (10 * 49 - 1, 6 * 49 - 1)
 
 
 @pytest.mark.parametrize("page", ["diffusion.md", "diffusion.zh.md"])
